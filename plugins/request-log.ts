@@ -1,0 +1,23 @@
+import fp from 'fastify-plugin'
+
+const probes = new Set(['/health', '/ready'])
+
+/** One line per request, and one per failure of the gateway or an upstream. Never a key, never what was said. */
+export const requestLog = fp(
+  async (app) => {
+    const { hooks, log } = app
+    hooks.on('onResponse', ({ usage, durationMs, ...line }) => {
+      const level = probes.has(line.route) ? 'debug' : 'info'
+      const tokens = usage && {
+        promptTokens: usage.prompt_tokens,
+        completionTokens: usage.completion_tokens,
+        ...(usage.estimated ? { estimated: true } : {}),
+      }
+      log[level]({ ...line, durationMs: Math.round(durationMs * 10) / 10, ...tokens }, 'request')
+    })
+    hooks.on('onAuthFail', ({ requestId, reason }) => log.warn({ requestId, reason }, 'authentication failed'))
+    hooks.on('onError', ({ requestId, error }) => log.error({ requestId, err: error }, 'request failed'))
+    hooks.on('onListenerError', ({ event, error }) => log.error({ event, err: error }, 'a hook listener failed'))
+  },
+  { name: 'signalbox-request-log', dependencies: ['signalbox-hooks'] },
+)

@@ -1,0 +1,54 @@
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { auth } from '../plugins/auth.ts'
+import { cors } from '../plugins/cors.ts'
+import { answerMalformedRequest, errors, sendError } from '../plugins/errors.ts'
+import { health } from '../plugins/health.ts'
+import { hooks } from '../plugins/hooks.ts'
+import { modelRouter } from '../plugins/model-router.ts'
+import { oaiServer } from '../plugins/oai-server.ts'
+import { requestLog } from '../plugins/request-log.ts'
+import type { AuthPlugin } from './auth/auth-plugin.ts'
+import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
+import { type Config, milliseconds } from './config/schema.ts'
+
+export interface AppOptions {
+  config: Config
+  /** Default: the keys of the configuration. */
+  auth?: AuthPlugin
+  /** Default: pino on standard output, at the configured level. */
+  logger?: FastifyBaseLogger
+}
+
+/** The service: the plugins, in the order in which a request meets them. */
+export async function buildApp({ config, auth: plugin, logger }: AppOptions): Promise<FastifyInstance> {
+  const { server } = config
+  const app = Fastify({
+    ...(logger ? { loggerInstance: logger } : { logger: { level: server.logLevel } }),
+    genReqId: () => `req_${crypto.randomUUID()}`,
+    frameworkErrors: sendError,
+    clientErrorHandler: answerMalformedRequest,
+    logController: new LogController({ disableRequestLogging: true }),
+    requestTimeout: milliseconds(server.timeouts.request),
+    keepAliveTimeout: milliseconds(server.timeouts.keepAlive),
+    // While draining, a kept-alive connection is served once more and then closed, instead of being refused.
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    http: {
+      maxHeaderSize: server.headerLimit,
+      headersTimeout: milliseconds(server.timeouts.headers),
+      connectionsCheckingInterval: 1000,
+    },
+  })
+  await app.register(hooks)
+  await app.register(errors)
+  await app.register(requestLog)
+  await app.register(cors, server.cors)
+  await app.register(health)
+  await app.register(auth, { auth: plugin ?? (config.auth && new BearerKeyAuth(config.auth)) })
+  await app.register(modelRouter, config)
+  await app.register(oaiServer, {
+    limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },
+    keepAliveMs: milliseconds(server.keepAlive),
+  })
+  return app
+}

@@ -1,0 +1,33 @@
+/** Who sends a request. */
+export interface AuthVerifyResult {
+  /** Names the owner of everything the request creates. */
+  userId: string
+  /**
+   * Whatever the plugin knows besides. The gateway reads `models`: a list of the ids and patterns (`openai/*`) that this
+   * user may use; absent means all.
+   */
+  metadata?: Record<string, unknown>
+}
+
+/** Decides who may pass. Implement it for JWT, OAuth, or headers forwarded by a proxy. */
+export interface AuthPlugin {
+  /** `bearer` when the plugin looks at nothing but `Authorization: Bearer …`. */
+  readonly scheme?: 'bearer'
+  /**
+   * Sync or async. Throwing anything answers 401, except a `GatewayError`, which answers what it says: a plugin whose
+   * store is down throws a 503, since a client with a good key must not be told that it is bad.
+   */
+  verify(headers: Headers): AuthVerifyResult | Promise<AuthVerifyResult>
+}
+
+/** Models that this user may use; undefined means all. */
+export function allowedModels(principal: AuthVerifyResult | null | undefined): readonly string[] | undefined {
+  const models = principal?.metadata?.models
+  return Array.isArray(models) ? models : undefined
+}
+
+/** True when one of the ids or `prefix*` patterns covers the model. */
+export function mayUse(allowed: readonly string[] | undefined, model: string): boolean {
+  if (!allowed) return true
+  return allowed.some((id) => (id.endsWith('*') ? model.startsWith(id.slice(0, -1)) : model === id))
+}

@@ -1,0 +1,27 @@
+import type { HookBus } from '../hooks/hook-bus.ts'
+import { GatewayError } from '../server/errors.ts'
+import type { AuthVerifyResult } from './auth-plugin.ts'
+
+/** Runs a verification. What it throws becomes a 401 and an `onAuthFail`, except a `GatewayError`, which stands. */
+export async function authenticate(
+  verify: () => AuthVerifyResult | Promise<AuthVerifyResult>,
+  hooks: HookBus,
+  requestId: string,
+): Promise<AuthVerifyResult> {
+  try {
+    return await verify()
+  } catch (error) {
+    if (error instanceof GatewayError) throw error
+    throw refuse(error, hooks, requestId)
+  }
+}
+
+/** The 401 for a failed verification. The plugin's own words stay in the hook: they may say too much. */
+export function refuse(reason: unknown, hooks: HookBus, requestId: string): GatewayError {
+  hooks.emit('onAuthFail', { requestId, reason: reason instanceof Error ? reason.message : String(reason) })
+  return new GatewayError(
+    'invalid_api_key',
+    'incorrect or missing API key; send one as the header Authorization: Bearer <key>',
+    { headers: { 'www-authenticate': 'Bearer' }, cause: reason },
+  )
+}

@@ -1,0 +1,72 @@
+import { hash, timingSafeEqual } from 'node:crypto'
+import type { AuthPlugin, AuthVerifyResult } from './auth-plugin.ts'
+
+/** One key: in clear, or as the hex SHA-256 of it, so that a configuration need not hold it. */
+export interface BearerKey {
+  key?: string
+  sha256?: string
+  /** Default: derived from the key, see {@link BearerKeyAuth}. */
+  user?: string
+  /** Ids and patterns of the models that the key may use. Default: all. */
+  models?: readonly string[]
+}
+
+export interface BearerKeyAuthOptions {
+  /** Key to user id; or a list of keys, or of keys with what belongs to them. */
+  keys: Readonly<Record<string, string>> | ReadonlyArray<string | BearerKey>
+}
+
+interface StoredKey {
+  digest: Buffer
+  result: AuthVerifyResult
+}
+
+/**
+ * Authenticates `Authorization: Bearer <key>` against a list held in memory, as SHA-256 digests only.
+ *
+ * A key without a user gets `key:<prefix>-<hash>`: the first letters of the key, for a person to recognise, and eight
+ * digits of its SHA-256, so that two keys with one prefix are two users.
+ */
+export class BearerKeyAuth implements AuthPlugin {
+  readonly scheme = 'bearer'
+  readonly #keys = new Map<string, StoredKey>()
+
+  constructor({ keys }: BearerKeyAuthOptions) {
+    const list = Array.isArray(keys) ? keys : Object.entries(keys).map(([key, user]) => ({ key, user }))
+    for (const item of list) this.#add(typeof item === 'string' ? { key: item } : item)
+  }
+
+  /** @throws Error when the header is missing, is not a bearer token, or holds an unknown key. */
+  verify(headers: Headers): AuthVerifyResult {
+    const header = headers.get('authorization')
+    if (!header) throw new Error('no API key was sent: use the header Authorization: Bearer <key>')
+    const key = /^bearer +(\S+) *$/i.exec(header)?.[1]
+    if (!key) throw new Error('the Authorization header is not of the form: Bearer <key>')
+    return this.verifyKey(key)
+  }
+
+  /** As {@link verify}, for a key that was already taken from its header. */
+  verifyKey(key: string): AuthVerifyResult {
+    const digest = hash('sha256', key, 'buffer')
+    const stored = this.#keys.get(digest.toString('hex'))
+    if (!stored || !timingSafeEqual(stored.digest, digest)) throw new Error('incorrect API key')
+    return stored.result
+  }
+
+  #add({ key, sha256, user, models }: BearerKey): void {
+    if (!key && !sha256) throw new Error('an API key needs its text or its sha256')
+    const digest = key ? hash('sha256', key, 'buffer') : Buffer.from(sha256 ?? '', 'hex')
+    if (digest.length !== 32) throw new Error('sha256 must be 64 hexadecimal digits')
+    const hex = digest.toString('hex')
+    if (this.#keys.has(hex)) throw new Error('the same API key is listed twice')
+    const result: AuthVerifyResult = { userId: user ?? anonymousUser(key, hex) }
+    if (models) result.metadata = { models }
+    this.#keys.set(hex, { digest, result })
+  }
+}
+
+/** Six letters of a real key, fewer of a short one: a user id is logged, and must not give the key away. */
+function anonymousUser(key: string | undefined, hex: string): string {
+  const prefix = key ? key.slice(0, Math.min(6, Math.floor(key.length / 2))) : 'sha256'
+  return `key:${prefix}-${hex.slice(0, 8)}`
+}

@@ -1,0 +1,153 @@
+import { type Static, Type } from 'typebox'
+
+const options = { additionalProperties: false }
+
+const Duration = (description: string, example: string) =>
+  Type.String({ description, pattern: '^\\d+(ms|s|m|h)$', default: example })
+
+const ServerConfig = Type.Object(
+  {
+    host: Type.String({
+      minLength: 1,
+      default: '127.0.0.1',
+      description: 'Address to listen on; `HOST` wins over it.',
+    }),
+    port: Type.Integer({
+      minimum: 0,
+      maximum: 65_535,
+      default: 4000,
+      description: 'Port to listen on, 0 for a free one; `PORT` wins over it.',
+    }),
+    bodyLimit: Type.Integer({ minimum: 1024, default: 10_485_760, description: 'Largest request body, in bytes.' }),
+    headerLimit: Type.Integer({ minimum: 1024, default: 16_384, description: 'Largest request head, in bytes.' }),
+    jsonDepth: Type.Integer({ minimum: 8, maximum: 1000, default: 128, description: 'Deepest nesting of a body.' }),
+    timeouts: Type.Object(
+      {
+        headers: Duration('To receive a request head.', '15s'),
+        request: Duration('To receive a whole request.', '60s'),
+        keepAlive: Duration('An idle connection is closed after this.', '72s'),
+      },
+      { ...options, default: {} },
+    ),
+    keepAlive: Duration('A silent stream gets a comment this often.', '15s'),
+    drainDelay: Duration('From SIGTERM (readiness off) to the end of listening.', '5s'),
+    drainTimeout: Duration('Open requests may take this long to finish when the gateway stops.', '60s'),
+    cors: Type.Object(
+      {
+        origins: Type.Array(Type.String({ minLength: 1 }), {
+          default: ['*'],
+          description: 'Origins that browsers may call from; `*` for all.',
+        }),
+        credentials: Type.Boolean({ default: false, description: 'Let browsers send cookies.' }),
+      },
+      { ...options, default: {} },
+    ),
+    logLevel: Type.Union(
+      ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)),
+      { default: 'info', description: 'fatal, error, warn, info, debug, trace or silent.' },
+    ),
+  },
+  { ...options, default: {} },
+)
+
+const ApiKey = Type.Object(
+  {
+    key: Type.Optional(Type.String({ minLength: 8, description: 'The key in clear; best from the environment.' })),
+    sha256: Type.Optional(
+      Type.String({ pattern: '^[0-9a-fA-F]{64}$', description: 'Instead of `key`: its SHA-256, 64 hex digits.' }),
+    ),
+    user: Type.Optional(Type.String({ minLength: 1, description: 'User id. Default: made from the key.' })),
+    models: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), { description: 'Models it may use, `openai/*` too. Default: all.' }),
+    ),
+  },
+  options,
+)
+
+const AuthConfig = Type.Object(
+  { keys: Type.Array(ApiKey, { minItems: 1, description: 'The keys of the clients.' }) },
+  options,
+)
+
+const ProviderTimeouts = Type.Object(
+  {
+    connect: Type.Optional(Duration('To open a connection.', '10s')),
+    firstToken: Type.Optional(Duration('To the head of a streamed answer.', '120s')),
+    idle: Type.Optional(Duration('Between two pieces of an answer.', '120s')),
+    total: Type.Optional(Duration('The whole call.', '10m')),
+  },
+  options,
+)
+
+const ProviderConfig = Type.Object(
+  {
+    kind: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: 'What it is: `openai`, `groq`, …, `openai-compatible`. Default: its name.',
+      }),
+    ),
+    baseURL: Type.Optional(
+      Type.String({ pattern: '^https?://', description: 'Its API root. Default: the public one.' }),
+    ),
+    apiKey: Type.Optional(
+      Type.String({ minLength: 1, description: "The gateway's key there. Default: the usual variable." }),
+    ),
+    headers: Type.Optional(
+      Type.Record(Type.String(), Type.String(), { description: 'Sent with every request to it.' }),
+    ),
+    timeouts: Type.Optional(ProviderTimeouts),
+  },
+  options,
+)
+
+const ModelConfig = Type.Object(
+  {
+    targets: Type.Array(
+      Type.Object(
+        {
+          model: Type.String({
+            pattern: '^[^/]+/.+$',
+            description: '`provider/name`, or `provider/*` for a wildcard.',
+          }),
+          weight: Type.Optional(Type.Number({ minimum: 0, default: 1, description: 'Share of the requests.' })),
+        },
+        options,
+      ),
+      { minItems: 1, description: 'Where its requests go, drawn by weight.' },
+    ),
+    capabilities: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
+    ),
+  },
+  options,
+)
+
+/** `signalbox.yaml`: the one source of the configuration's types, defaults, validation and documentation. */
+export const ConfigSchema = Type.Object(
+  {
+    server: ServerConfig,
+    auth: Type.Optional(AuthConfig),
+    providers: Type.Record(Type.String(), ProviderConfig, {
+      default: {},
+      description: 'Where models are. Default: every provider whose key is in the environment.',
+    }),
+    models: Type.Optional(
+      Type.Record(Type.String(), ModelConfig, {
+        description: 'What clients may ask for. Default: `provider/*` for each provider.',
+      }),
+    ),
+  },
+  options,
+)
+
+export type Config = Static<typeof ConfigSchema>
+export type ProviderConfig = Static<typeof ProviderConfig>
+
+const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
+
+/** `15s` in milliseconds. */
+export function milliseconds(duration: string): number {
+  const [, amount, unit] = /^(\d+)(ms|s|m|h)$/.exec(duration) ?? []
+  return Number(amount) * units[unit as keyof typeof units]
+}

@@ -1,0 +1,27 @@
+/** The public SDK of Signalbox. */
+export type { AuthPlugin, AuthVerifyResult } from './auth/auth-plugin.ts'
+export { type BearerKey, BearerKeyAuth, type BearerKeyAuthOptions } from './auth/bearer-key-auth.ts'
+export { createEngine, type Engine, type EngineOptions } from './engine/create-engine.ts'
+export type { CompletionUsage, HookEvents, Outcome } from './hooks/events.ts'
+export { HookBus, type HookListener, type HookName } from './hooks/hook-bus.ts'
+export { type CreateLLMOptions, createLLM } from './llm/create-llm.ts'
+export { createDemo, type DemoOptions } from './llm/demo.ts'
+export { ModelRouter, type Route, type ServerEntry } from './router/model-router.ts'
+export { type WeightedTarget, weighted } from './router/weighted.ts'
+export { type AgentSpec, type CreateServerOptions, createServer } from './server/create-server.ts'
+export { type ErrorKind, GatewayError, type GatewayErrorOptions } from './server/errors.ts'
+export { type HandleContext, OaiServer, type OaiServerOptions } from './server/oai-server.ts'
+export { Readiness, type ReadinessCheck, type ReadinessReport } from './server/readiness.ts'
+export type { Persistence } from './store/persistence.ts'
+export { ResponseStore, type ResponseStoreOptions } from './store/response-store.ts'
+export type {
+  CallOptions,
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatRequest,
+  EmbeddingRequest,
+  EmbeddingResponse,
+  LLMClient,
+  Timeouts,
+  Usage,
+} from './types.ts'

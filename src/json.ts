@@ -1,0 +1,36 @@
+/**
+ * An integer beyond 2^53 or an exponent beyond the range of a double. `JSON.parse` would silently change these
+ * (a 64-bit `seed`, `1e400` becoming `null`), and the gateway must pass on what it was given.
+ */
+const fragileNumber = /[:,[\s]-?(?:\d{16,}|\d+(?:\.\d+)?[eE]\+?\d{3,})/
+
+interface RawJSON {
+  rawJSON: (text: string) => unknown
+}
+const { rawJSON } = JSON as typeof JSON & Partial<RawJSON>
+
+const keepNumber = (_key: string, value: unknown, context?: { source?: string }): unknown => {
+  if (typeof value !== 'number' || Number.isSafeInteger(value) || !context?.source) return value
+  if (Number.isFinite(value) && !Number.isInteger(value)) return value
+  return rawJSON ? rawJSON(context.source) : value
+}
+
+/** `JSON.parse` that loses no number: what a double cannot hold is kept as its source text (`JSON.rawJSON`). */
+export function parseJSON(text: string): unknown {
+  if (!fragileNumber.test(text)) return JSON.parse(text)
+  return JSON.parse(text, keepNumber)
+}
+
+/** True when arrays and objects are nested at most `limit` deep, so that no recursive walk over the value can overflow. */
+export function isWithinDepth(value: unknown, limit: number): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  if (limit === 0) return false
+  for (const child of Array.isArray(value) ? value : Object.values(value)) {
+    if (typeof child === 'object' && child !== null && !isWithinDepth(child, limit - 1)) return false
+  }
+  return true
+}
+
+/** Narrows to a plain JSON object. */
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,0 +1,198 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { isObject, parseJSON } from '../json.ts'
+import { GatewayError } from '../server/errors.ts'
+import type {
+  CallOptions,
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatRequest,
+  EmbeddingRequest,
+  EmbeddingResponse,
+  LLMClient,
+} from '../types.ts'
+import { AsyncQueue } from './async-queue.ts'
+import { decodeEvents } from './event-stream.ts'
+import { Transport, type TransportOptions } from './transport.ts'
+import { streamErrorEvent, upstreamError } from './upstream-errors.ts'
+
+export interface OpenAICompatibleOptions extends TransportOptions {
+  provider: string
+  /** The model's name at the provider; `*` takes the request's. */
+  model: string
+  /** False for a provider that refuses `stream_options` and sends usage unasked. Default true. */
+  streamOptions?: boolean
+}
+
+/** A client for any provider that speaks OpenAI's format: nothing is translated, only `model` is rewritten. */
+export class OpenAICompatibleClient implements LLMClient {
+  readonly provider: string
+  readonly model: string
+  readonly #transport: Transport
+  readonly #streamOptions: boolean
+
+  constructor(options: OpenAICompatibleOptions) {
+    this.provider = options.provider
+    this.model = options.model
+    this.#transport = new Transport(options)
+    this.#streamOptions = options.streamOptions ?? true
+  }
+
+  async complete(request: ChatRequest, call?: CallOptions): Promise<ChatCompletion> {
+    return (await this.#postJSON('/chat/completions', request, call)) as unknown as ChatCompletion
+  }
+
+  async embed(request: EmbeddingRequest, call?: CallOptions): Promise<EmbeddingResponse> {
+    return (await this.#postJSON('/embeddings', request, call)) as unknown as EmbeddingResponse
+  }
+
+  stream(request: ChatRequest, call?: CallOptions): AsyncIterable<ChatCompletionChunk> {
+    const { stream_options, ...withoutOptions } = request
+    const body = this.#body(this.#streamOptions || !stream_options ? request : (withoutOptions as ChatRequest))
+    let upstream: { pause(): void; resume(): void; cancel(): void } | undefined
+    const queue = new AsyncQueue<ChatCompletionChunk>({
+      pause: () => upstream?.pause(),
+      resume: () => upstream?.resume(),
+      cancel: () => upstream?.cancel(),
+    })
+    const fail = (error: GatewayError): void => {
+      queue.end(error)
+      upstream?.cancel()
+    }
+    const events = new ChunkReader(queue, fail)
+    const decode = decodeEvents((data) => events.read(data))
+    const refusal = new BodyCollector()
+    let status = 0
+    let ok = false
+    let headers: IncomingHttpHeaders = {}
+    upstream = this.#transport.post(
+      '/chat/completions',
+      body,
+      true,
+      {
+        onHead(responseStatus, responseHeaders) {
+          status = responseStatus
+          ok = status >= 200 && status < 300
+          headers = responseHeaders
+        },
+        onData: (chunk) => (ok ? decode(chunk) : refusal.add(chunk)),
+        onEnd: () => (ok ? events.end() : queue.end(upstreamError(status, headers, refusal.text()))),
+        onError: (error) => queue.end(error),
+      },
+      call,
+    )
+    return queue
+  }
+
+  close(): Promise<void> {
+    return this.#transport.close()
+  }
+
+  #body(request: ChatRequest | EmbeddingRequest): string {
+    return JSON.stringify(this.model === '*' ? request : { ...request, model: this.model })
+  }
+
+  #postJSON(
+    path: string,
+    request: ChatRequest | EmbeddingRequest,
+    call?: CallOptions,
+  ): Promise<Record<string, unknown>> {
+    return new Promise((resolve, reject) => {
+      const body = new BodyCollector()
+      let status = 0
+      let headers: IncomingHttpHeaders = {}
+      this.#transport.post(
+        path,
+        this.#body(request),
+        false,
+        {
+          onHead(responseStatus, responseHeaders) {
+            status = responseStatus
+            headers = responseHeaders
+          },
+          onData: (chunk) => body.add(chunk),
+          onEnd() {
+            const text = body.text()
+            if (status < 200 || status >= 300) return reject(upstreamError(status, headers, text))
+            const answer = tryParseObject(text)
+            if (answer) resolve(answer)
+            else reject(malformed('the upstream provider answered something that is not a JSON object'))
+          },
+          onError: reject,
+        },
+        call,
+      )
+    })
+  }
+}
+
+/** Turns the data of each event into a chunk, and knows whether the answer is whole when the stream ends. */
+class ChunkReader {
+  readonly #queue: AsyncQueue<ChatCompletionChunk>
+  readonly #fail: (error: GatewayError) => void
+  readonly #unfinished = new Set<number>()
+  #started = false
+
+  constructor(queue: AsyncQueue<ChatCompletionChunk>, fail: (error: GatewayError) => void) {
+    this.#queue = queue
+    this.#fail = fail
+  }
+
+  read(data: string): void {
+    if (data === '[DONE]') {
+      this.#queue.end()
+      return
+    }
+    const chunk = tryParseObject(data)
+    if (!chunk || chunk.error) {
+      this.#fail(
+        chunk
+          ? streamErrorEvent(chunk.error)
+          : malformed('the upstream provider sent an event that is not a JSON object'),
+      )
+      return
+    }
+    this.#track(chunk.choices)
+    this.#queue.push(chunk as unknown as ChatCompletionChunk)
+  }
+
+  /** Some servers never send [DONE]: then the answer is whole only if every choice has its `finish_reason`. */
+  end(): void {
+    const whole = this.#started && this.#unfinished.size === 0
+    const error = new GatewayError('upstream_truncated', 'the upstream provider ended its answer half-way')
+    this.#queue.end(whole ? undefined : error)
+  }
+
+  #track(choices: unknown): void {
+    if (!Array.isArray(choices)) return
+    for (const choice of choices) {
+      if (!isObject(choice) || typeof choice.index !== 'number') continue
+      this.#started = true
+      if (choice.finish_reason) this.#unfinished.delete(choice.index)
+      else this.#unfinished.add(choice.index)
+    }
+  }
+}
+
+class BodyCollector {
+  readonly #chunks: Buffer[] = []
+
+  add(chunk: Buffer): void {
+    this.#chunks.push(chunk)
+  }
+
+  text(): string {
+    const [only] = this.#chunks
+    return (this.#chunks.length === 1 && only ? only : Buffer.concat(this.#chunks)).toString('utf8')
+  }
+}
+
+function tryParseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value = parseJSON(text)
+    return isObject(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const malformed = (message: string): GatewayError => new GatewayError('upstream_malformed', message)

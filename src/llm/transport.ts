@@ -1,0 +1,146 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { type Dispatcher, Pool } from 'undici'
+import { GatewayError } from '../server/errors.ts'
+import type { CallOptions, Timeouts } from '../types.ts'
+import { abortedCall, transportError } from './upstream-errors.ts'
+
+export const defaultTimeouts: Timeouts = { connect: 10_000, firstToken: 120_000, idle: 120_000, total: 600_000 }
+
+export interface TransportOptions {
+  /** The provider's API root, as the OpenAI SDK takes it: `https://api.openai.com/v1`. */
+  baseURL: string
+  /** Sent with every request: the gateway's own credentials. */
+  headers: Readonly<Record<string, string>>
+  timeouts?: Partial<Timeouts>
+}
+
+/** What a call hears of its response, in order; after `onEnd` or `onError` nothing more. */
+export interface ResponseListener {
+  onHead(status: number, headers: IncomingHttpHeaders): void
+  onData(chunk: Buffer): void
+  onEnd(): void
+  onError(error: GatewayError): void
+}
+
+/** HTTP to one provider: a pool of keep-alive connections. */
+export class Transport {
+  readonly #pool: Pool
+  readonly #path: string
+  readonly #headers: Readonly<Record<string, string>>
+  readonly #timeouts: Timeouts
+  #closing: Promise<void> | undefined
+
+  constructor({ baseURL, headers, timeouts }: TransportOptions) {
+    const url = new URL(baseURL)
+    this.#timeouts = { ...defaultTimeouts, ...timeouts }
+    this.#path = url.pathname.replace(/\/+$/, '')
+    this.#headers = { 'content-type': 'application/json', ...headers }
+    // HTTP/1.1: one request per connection, so a stalled stream holds up nobody else's.
+    this.#pool = new Pool(url.origin, { connect: { timeout: this.#timeouts.connect }, allowH2: false, pipelining: 1 })
+  }
+
+  /** Sends one POST. `streaming` asks for events and bounds the wait for the response's head by `firstToken`. */
+  post(path: string, body: string, streaming: boolean, listener: ResponseListener, call: CallOptions = {}): Call {
+    const timeouts = call.timeouts ? { ...this.#timeouts, ...call.timeouts } : this.#timeouts
+    const handler = new Call(listener, timeouts.total, call.signal)
+    if (handler.over) return handler
+    const headers: Record<string, string> = { ...this.#headers, ...call.traceHeaders }
+    headers.accept = streaming ? 'text/event-stream' : 'application/json'
+    if (call.requestId) headers['x-request-id'] = call.requestId
+    this.#pool.dispatch(
+      {
+        method: 'POST',
+        path: this.#path + path,
+        headers,
+        body,
+        headersTimeout: streaming ? timeouts.firstToken : timeouts.total,
+        bodyTimeout: timeouts.idle,
+      },
+      handler,
+    )
+    return handler
+  }
+
+  /** Lets running calls finish, then closes the connections. */
+  close(): Promise<void> {
+    this.#closing ??= this.#pool.close()
+    return this.#closing
+  }
+}
+
+/** One request on the wire: passes on what arrives, and can be paused and aborted at any time, connected or not. */
+export class Call implements Dispatcher.DispatchHandler {
+  readonly #listener: ResponseListener
+  readonly #signal: AbortSignal | undefined
+  readonly #deadline: NodeJS.Timeout
+  readonly #onAbort = (): void => this.#fail(abortedCall(this.#signal?.reason))
+  #controller: Dispatcher.DispatchController | undefined
+  #over = false
+
+  constructor(listener: ResponseListener, total: number, signal: AbortSignal | undefined) {
+    this.#listener = listener
+    this.#signal = signal
+    this.#deadline = setTimeout(() => {
+      this.#fail(new GatewayError('upstream_timeout', `the upstream provider did not finish within ${total} ms`))
+    }, total)
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
+    if (signal?.aborted) this.#onAbort()
+  }
+
+  /** The call has ended, failed or been aborted. */
+  get over(): boolean {
+    return this.#over
+  }
+
+  pause(): void {
+    this.#controller?.pause()
+  }
+
+  resume(): void {
+    this.#controller?.resume()
+  }
+
+  /** Closes the connection; the listener hears nothing more. */
+  cancel(): void {
+    if (this.#over) return
+    this.#finish()
+    this.#controller?.abort(new Error('the call was cancelled'))
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#over) controller.abort(new Error('the call was cancelled'))
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (!this.#over && status >= 200) this.#listener.onHead(status, headers)
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#over) this.#listener.onData(chunk)
+  }
+
+  onResponseEnd(): void {
+    if (this.#over) return
+    this.#finish()
+    this.#listener.onEnd()
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    if (this.#over) return
+    this.#finish()
+    this.#listener.onError(transportError(error))
+  }
+
+  #fail(error: GatewayError): void {
+    if (this.#over) return
+    this.cancel()
+    this.#listener.onError(error)
+  }
+
+  #finish(): void {
+    this.#over = true
+    clearTimeout(this.#deadline)
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+  }
+}

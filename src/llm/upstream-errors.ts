@@ -1,0 +1,135 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { isObject, parseJSON } from '../json.ts'
+import { completeEnvelope, type ErrorKind, GatewayError } from '../server/errors.ts'
+
+const unreachable = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL'])
+const timeouts: Readonly<Record<string, [ErrorKind, string]>> = {
+  UND_ERR_CONNECT_TIMEOUT: ['upstream_connect_timeout', 'the upstream provider did not accept a connection in time'],
+  ETIMEDOUT: ['upstream_connect_timeout', 'the upstream provider did not accept a connection in time'],
+  UND_ERR_HEADERS_TIMEOUT: ['upstream_first_token_timeout', 'the upstream provider did not start to answer in time'],
+  UND_ERR_BODY_TIMEOUT: ['upstream_idle_timeout', 'the upstream provider stopped answering'],
+}
+
+/** A failure of the connection, as the client is to see it. The text of the system's error stays in `cause`. */
+export function transportError(cause: Error): GatewayError {
+  const code = errorCode(cause)
+  const timeout = timeouts[code]
+  if (timeout) return new GatewayError(...timeout, { cause })
+  if (unreachable.has(code)) {
+    return new GatewayError('upstream_unreachable', 'the upstream provider cannot be reached', { cause, retryAfter: 1 })
+  }
+  return new GatewayError('upstream_connection_lost', 'the connection to the upstream provider was lost', { cause })
+}
+
+/** With several addresses tried, Node wraps one error per address. */
+function errorCode(error: Error): string {
+  if ('code' in error && typeof error.code === 'string') return error.code
+  if (error instanceof AggregateError && error.errors[0] instanceof Error) return errorCode(error.errors[0])
+  return ''
+}
+
+/** A call that its caller aborted; a reason that already is an error of the gateway stays what it is. */
+export const abortedCall = (reason: unknown): GatewayError =>
+  reason instanceof GatewayError
+    ? reason
+    : new GatewayError('client_closed', 'the client closed the request', { cause: reason })
+
+/**
+ * An upstream's error answer by the gateway's failure table: what the client got wrong passes through with the
+ * upstream's own body, what the gateway or the upstream got wrong says so and leaks nothing.
+ */
+export function upstreamError(status: number, headers: IncomingHttpHeaders, text: string): GatewayError {
+  const body = tryParse(text)
+  const cause = new Error(`upstream answered ${status}`)
+  const retryAfter = parseRetryAfter(headers)
+  switch (status) {
+    case 401:
+    case 402:
+    case 403:
+      return new GatewayError('upstream_auth_error', "the upstream provider refused the gateway's credentials", {
+        cause,
+        headers: { 'x-should-retry': 'false' },
+      })
+    case 408:
+    case 504:
+      return new GatewayError('upstream_timeout', 'the upstream provider timed out', { cause })
+    case 429:
+      return rateLimited(body, cause, retryAfter ?? 1)
+    case 503:
+    case 529: // Anthropic's "overloaded"
+      return new GatewayError('upstream_overloaded', 'the upstream provider is overloaded', {
+        cause,
+        retryAfter: retryAfter ?? 1,
+      })
+  }
+  if (status < 400 || status >= 500) {
+    return new GatewayError('upstream_error', `the upstream provider failed with status ${status}`, { cause })
+  }
+  return new GatewayError('upstream_rejected', rejection(body) ?? `the upstream provider answered ${status}`, {
+    cause,
+    status,
+    ...passThrough(body),
+  })
+}
+
+/**
+ * An `{"error": …}` event inside a stream. Some providers put the HTTP status there as a numeric `code`; without one
+ * nothing says that the request was at fault, so the upstream is.
+ */
+export function streamErrorEvent(error: unknown): GatewayError {
+  const status = isObject(error) ? Number(error.code ?? error.status) : Number.NaN
+  if (status >= 400 && status < 600) return upstreamError(status, {}, JSON.stringify({ error }))
+  return new GatewayError('upstream_error', 'the upstream provider broke off its answer', {
+    cause: new Error('upstream sent an error event'),
+  })
+}
+
+/** An account without credit is not mended by a retry; a rate limit is. */
+function rateLimited(body: unknown, cause: Error, retryAfter: number): GatewayError {
+  const code = completeEnvelope(body)?.error.code
+  if (code === 'insufficient_quota') {
+    const headers = { 'x-should-retry': 'false' }
+    return new GatewayError('upstream_quota_exceeded', "the gateway's quota at the upstream provider is used up", {
+      cause,
+      headers,
+      retryAfter,
+    })
+  }
+  return new GatewayError('upstream_rate_limited', 'the upstream provider limits the rate; retry later', {
+    cause,
+    retryAfter,
+  })
+}
+
+function passThrough(body: unknown): { body?: object } {
+  const envelope = completeEnvelope(body)
+  return envelope ? { body: envelope } : {}
+}
+
+/** The explanation in an error body that is not OpenAI's: vLLM's `message`, FastAPI's `detail`, Ollama's `error`. */
+function rejection(body: unknown): string | undefined {
+  if (!isObject(body)) return undefined
+  const nested = isObject(body.error) ? body.error.message : body.error
+  const text = nested ?? body.message ?? body.detail
+  return typeof text === 'string' ? text : text === undefined ? undefined : JSON.stringify(text)
+}
+
+function tryParse(text: string): unknown {
+  try {
+    return parseJSON(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** Seconds from `retry-after-ms`, or from `Retry-After` as seconds or as a date (RFC 9110, 10.2.3). */
+function parseRetryAfter(headers: IncomingHttpHeaders): number | undefined {
+  const milliseconds = Number(headers['retry-after-ms'] ?? Number.NaN)
+  if (milliseconds > 0) return milliseconds / 1000
+  const value = headers['retry-after']
+  if (value === undefined) return undefined
+  const seconds = Number(value)
+  if (seconds >= 0) return seconds
+  const date = Date.parse(value)
+  return Number.isNaN(date) ? undefined : (date - Date.now()) / 1000
+}

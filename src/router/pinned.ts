@@ -1,0 +1,13 @@
+import type { LLMClient } from '../types.ts'
+
+/** One model of a client that serves them all (`model: '*'`): requests go there whatever model they name. */
+export function pinned(client: LLMClient, model: string): LLMClient {
+  const { embed } = client
+  return {
+    provider: client.provider,
+    model,
+    complete: (request, call) => client.complete({ ...request, model }, call),
+    stream: (request, call) => client.stream({ ...request, model }, call),
+    ...(embed ? { embed: (request, call) => embed.call(client, { ...request, model }, call) } : {}),
+  }
+}

@@ -1,0 +1,129 @@
+import type { ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
+import { assertMayUse } from './access.ts'
+import { readJSON } from './body.ts'
+import type { Endpoint, ServerContext } from './context.ts'
+import { GatewayError } from './errors.ts'
+import type { Exchange } from './exchange.ts'
+import { asChatRequest } from './request-schema.ts'
+import { simulateStream } from './simulated-stream.ts'
+import { encodeEvents } from './sse.ts'
+import { estimateUsage } from './usage.ts'
+
+/** `POST /v1/chat/completions` */
+export const createChatCompletion: Endpoint = async (exchange, context) => {
+  const body = asChatRequest(await readJSON(exchange.request, context.limits))
+  const { entry, model } = context.router.resolve(body.model)
+  assertMayUse(exchange.principal, body.model)
+  exchange.model = entry.model
+  exchange.provider = entry.client.provider
+  const request: ChatRequest = { ...body, model }
+  if (body.stream) return streamCompletion(exchange, context, entry.client, request)
+
+  try {
+    const completion = await entry.client.complete(request, exchange.call)
+    exchange.usage = completion.usage
+    exchange.complete()
+    return exchange.json(200, completion)
+  } catch (error) {
+    if (isClientClosed(error)) recordPartial(exchange, body, 0)
+    throw error
+  }
+}
+
+async function streamCompletion(
+  exchange: Exchange,
+  { keepAliveMs, streamChunkChars }: ServerContext,
+  client: LLMClient,
+  asked: ChatRequest,
+): Promise<Response> {
+  exchange.stream = true
+  const wantsUsage = asked.stream_options?.include_usage === true
+  const request: ChatRequest = { ...asked, stream_options: { ...asked.stream_options, include_usage: true } }
+  let chunks = openStream(client, request, exchange)
+  let received = 0
+
+  // Until the first chunk, or the first keep-alive, a failure can still be told by its status.
+  const begin = async (): Promise<IteratorResult<ChatCompletionChunk>> => {
+    try {
+      return await chunks.next()
+    } catch (error) {
+      if (!(error instanceof GatewayError) || error.kind !== 'unsupported') throw error
+      chunks = simulateStream(client, request, exchange.call, streamChunkChars)
+      return chunks.next()
+    }
+  }
+  const firstChunk = begin()
+  // It may fail before anybody reads the stream that waits for it.
+  firstChunk.catch(() => {})
+  const first = await within(keepAliveMs, firstChunk).catch((error: unknown) => {
+    if (isClientClosed(error)) recordPartial(exchange, asked, 0)
+    throw error
+  })
+
+  const items: AsyncIterator<ChatCompletionChunk> = {
+    next: () => (received === 0 && !first ? firstChunk : chunks.next()),
+    return: async () => (await chunks.return?.()) ?? { done: true, value: undefined },
+  }
+
+  return exchange.eventStream(
+    encodeEvents(items, {
+      ...(first ? { first } : { keepAliveNow: true }),
+      keepAliveMs,
+      encode(chunk) {
+        if (received++ === 0) exchange.firstTokenMs = exchange.elapsed()
+        if (chunk.usage) exchange.usage = chunk.usage
+        return wantsUsage ? chunk : withoutUnaskedUsage(chunk)
+      },
+      onDone() {
+        exchange.complete()
+        exchange.end(200, 'ok')
+      },
+      onError(error) {
+        recordPartial(exchange, asked, received)
+        const failure = exchange.noteFailure(error)
+        exchange.end(200, isClientClosed(failure) ? 'client_closed' : 'stream_error', failure.code ?? undefined)
+        return failure.toBody()
+      },
+      onCancel(reason) {
+        exchange.abort(reason)
+        recordPartial(exchange, asked, received)
+        exchange.end(200, 'client_closed', 'client_closed')
+      },
+    }),
+  )
+}
+
+const openStream = (client: LLMClient, request: ChatRequest, exchange: Exchange): AsyncIterator<ChatCompletionChunk> =>
+  client.stream(request, exchange.call)[Symbol.asyncIterator]()
+
+const isClientClosed = (error: unknown): boolean => error instanceof GatewayError && error.kind === 'client_closed'
+
+/** An answer that broke off was paid for all the same: what arrived of it is counted. */
+function recordPartial(exchange: Exchange, request: ChatRequest, received: number): void {
+  if (exchange.ended) return
+  exchange.usage ??= estimateUsage(request, received)
+  exchange.complete()
+}
+
+/** The gateway asked for usage on its own account: what a client that did not ask would not have seen is taken out. */
+function withoutUnaskedUsage(chunk: ChatCompletionChunk): object | undefined {
+  if (chunk.usage === undefined) return chunk
+  if (chunk.usage === null) {
+    const { usage: _usage, ...rest } = chunk
+    return rest
+  }
+  return chunk.choices?.length === 0 ? undefined : chunk
+}
+
+/** The promise's value, or undefined when it takes longer. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined)
+  })
+  try {
+    return await Promise.race([promise, timeout])
+  } finally {
+    clearTimeout(timer)
+  }
+}

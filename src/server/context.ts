@@ -1,0 +1,19 @@
+import type { HookBus } from '../hooks/hook-bus.ts'
+import type { ModelRouter } from '../router/model-router.ts'
+import type { BodyLimits } from './body.ts'
+import type { Exchange } from './exchange.ts'
+import type { Readiness } from './readiness.ts'
+
+/** What the endpoints work with. */
+export interface ServerContext {
+  readonly router: ModelRouter
+  readonly hooks: HookBus
+  readonly readiness: Readiness
+  readonly limits: BodyLimits
+  /** A silent stream sends a comment this often, in milliseconds. */
+  readonly keepAliveMs: number
+  readonly streamChunkChars: number
+}
+
+/** Answers the requests of one route. May throw; the server turns that into the error envelope. */
+export type Endpoint = (exchange: Exchange, context: ServerContext) => Response | Promise<Response>

@@ -1,0 +1,21 @@
+import { assertMayUse } from './access.ts'
+import { readJSON } from './body.ts'
+import type { Endpoint } from './context.ts'
+import { GatewayError } from './errors.ts'
+import { asEmbeddingRequest } from './request-schema.ts'
+
+/** `POST /v1/embeddings` */
+export const createEmbeddings: Endpoint = async (exchange, { router, limits }) => {
+  const request = asEmbeddingRequest(await readJSON(exchange.request, limits))
+  const { entry, model } = router.resolve(request.model)
+  assertMayUse(exchange.principal, request.model)
+  exchange.model = entry.model
+  exchange.provider = entry.client.provider
+  if (!entry.client.embed) {
+    throw new GatewayError('unsupported', `model "${request.model}" does not make embeddings`, { param: 'model' })
+  }
+  const answer = await entry.client.embed({ ...request, model }, exchange.call)
+  if (answer.usage) exchange.usage = { ...answer.usage, completion_tokens: 0 }
+  exchange.complete()
+  return exchange.json(200, answer)
+}

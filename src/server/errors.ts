@@ -1,0 +1,114 @@
+import { isObject } from '../json.ts'
+
+/** Every error the gateway can raise: its HTTP status, and the `type` and `code` of OpenAI's envelope. Declared once, here. */
+const catalogue = {
+  invalid_request: { status: 400, type: 'invalid_request_error', code: null },
+  unsupported: { status: 400, type: 'invalid_request_error', code: 'unsupported' },
+  invalid_api_key: { status: 401, type: 'authentication_error', code: 'invalid_api_key' },
+  model_not_allowed: { status: 403, type: 'permission_error', code: 'model_not_allowed' },
+  model_not_found: { status: 404, type: 'not_found_error', code: 'model_not_found' },
+  not_found: { status: 404, type: 'not_found_error', code: 'not_found' },
+  method_not_allowed: { status: 405, type: 'invalid_request_error', code: 'method_not_allowed' },
+  request_timeout: { status: 408, type: 'invalid_request_error', code: 'request_timeout' },
+  body_too_large: { status: 413, type: 'invalid_request_error', code: 'body_too_large' },
+  unsupported_media_type: { status: 415, type: 'invalid_request_error', code: 'unsupported_media_type' },
+  header_too_large: { status: 431, type: 'invalid_request_error', code: 'header_too_large' },
+  /** nginx's number for a client that left before it was answered; nobody receives it, logs and metrics show it. */
+  client_closed: { status: 499, type: 'invalid_request_error', code: 'client_closed' },
+  upstream_rejected: { status: 400, type: 'invalid_request_error', code: null },
+  upstream_rate_limited: { status: 429, type: 'rate_limit_error', code: 'rate_limit_exceeded' },
+  upstream_quota_exceeded: { status: 429, type: 'rate_limit_error', code: 'insufficient_quota' },
+  internal_error: { status: 500, type: 'server_error', code: 'internal_error' },
+  upstream_auth_error: { status: 502, type: 'server_error', code: 'upstream_auth_error' },
+  upstream_error: { status: 502, type: 'server_error', code: 'upstream_error' },
+  upstream_connection_lost: { status: 502, type: 'server_error', code: 'upstream_connection_lost' },
+  upstream_malformed: { status: 502, type: 'server_error', code: 'upstream_malformed' },
+  upstream_truncated: { status: 502, type: 'server_error', code: 'upstream_truncated' },
+  upstream_unreachable: { status: 503, type: 'server_error', code: 'upstream_unreachable' },
+  upstream_overloaded: { status: 503, type: 'server_error', code: 'upstream_overloaded' },
+  shutting_down: { status: 503, type: 'server_error', code: 'shutting_down' },
+  upstream_connect_timeout: { status: 504, type: 'server_error', code: 'upstream_connect_timeout' },
+  upstream_first_token_timeout: { status: 504, type: 'server_error', code: 'upstream_first_token_timeout' },
+  upstream_idle_timeout: { status: 504, type: 'server_error', code: 'upstream_idle_timeout' },
+  upstream_timeout: { status: 504, type: 'server_error', code: 'upstream_timeout' },
+} as const satisfies Record<string, { status: number; type: string; code: string | null }>
+
+export type ErrorKind = keyof typeof catalogue
+
+/** OpenAI's error envelope: all four keys are always there. */
+export interface ErrorBody {
+  error: { message: string; type: string; param: string | null; code: string | null }
+}
+
+export interface GatewayErrorOptions {
+  /** The field of the request that is wrong, as `messages[0].role`. */
+  param?: string
+  /** What really happened: for logs, never for clients. */
+  cause?: unknown
+  headers?: Record<string, string>
+  /** Seconds after which a retry makes sense; sent as `Retry-After`, held between 1 and 60 (the SDKs ignore more). */
+  retryAfter?: number
+  /** Overrides the catalogue's status: for answers of an upstream that pass through. */
+  status?: number
+  /** Replaces the envelope: for answers of an upstream that pass through. */
+  body?: object
+}
+
+/** An error with everything a client is to learn of it. */
+export class GatewayError extends Error {
+  readonly kind: ErrorKind
+  readonly status: number
+  readonly type: string
+  readonly code: string | null
+  readonly param: string | null
+  readonly headers: Readonly<Record<string, string>>
+  readonly #body: object | undefined
+
+  constructor(kind: ErrorKind, message: string, options: GatewayErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'GatewayError'
+    this.kind = kind
+    this.status = options.status ?? catalogue[kind].status
+    this.type = catalogue[kind].type
+    this.code = catalogue[kind].code
+    this.param = options.param ?? null
+    this.headers =
+      options.retryAfter === undefined
+        ? (options.headers ?? {})
+        : { ...options.headers, 'retry-after': String(Math.min(60, Math.max(1, Math.ceil(options.retryAfter)))) }
+    this.#body = options.body
+  }
+
+  toBody(): ErrorBody | object {
+    const { message, type, param, code } = this
+    return this.#body ?? { error: { message, type, param, code } }
+  }
+}
+
+/**
+ * What a client is told of any failure. Anything that is not a {@link GatewayError} is a bug of the gateway: 500, no
+ * detail, and `x-should-retry: false`, since a retry would meet the same bug.
+ */
+export function toGatewayError(error: unknown, requestId: string): GatewayError {
+  if (error instanceof GatewayError) return error
+  return new GatewayError('internal_error', `the gateway failed; please report the request id ${requestId}`, {
+    cause: error,
+    headers: { 'x-should-retry': 'false' },
+  })
+}
+
+/** An error as an HTTP answer. */
+export function errorAnswer(error: GatewayError): { status: number; headers: Record<string, string>; text: string } {
+  const headers = { 'content-type': 'application/json', ...error.headers }
+  return { status: error.status, headers, text: JSON.stringify(error.toBody()) }
+}
+
+/**
+ * An upstream's own error body, completed to OpenAI's envelope if it nearly is one; undefined if it is something else.
+ * Some servers leave out `param` or `code`, which the SDKs and our promise expect.
+ */
+export function completeEnvelope(body: unknown): ErrorBody | undefined {
+  if (!isObject(body) || !isObject(body.error) || typeof body.error.message !== 'string') return undefined
+  const error = { type: 'invalid_request_error', param: null, code: null, ...body.error, message: body.error.message }
+  return { ...body, error } as ErrorBody
+}

@@ -1,0 +1,178 @@
+import type { AuthVerifyResult } from '../auth/auth-plugin.ts'
+import type { CompletionUsage, Outcome } from '../hooks/events.ts'
+import type { HookBus } from '../hooks/hook-bus.ts'
+import type { CallOptions } from '../types.ts'
+import { errorAnswer, type GatewayError, toGatewayError } from './errors.ts'
+
+export interface ExchangeOptions {
+  requestId: string
+  hooks: HookBus
+  /** Headers on every answer. */
+  headers: Readonly<Record<string, string>>
+  onEnd?: (exchange: Exchange) => void
+}
+
+/** One request and its answer, from arrival to last byte: who, what, how long, how it ended. */
+export class Exchange {
+  readonly request: Request
+  readonly requestId: string
+  readonly startedAt = performance.now()
+  /** The address without query, with doubled and trailing slashes folded. */
+  readonly path: string
+  /** The template of the matched route. */
+  route = '_other'
+  /** What a trailing parameter of the route matched, decoded. */
+  parameter = ''
+  principal: AuthVerifyResult | null = null
+  model: string | undefined
+  provider: string | undefined
+  stream = false
+  usage: CompletionUsage | undefined
+  firstTokenMs: number | undefined
+
+  readonly #hooks: HookBus
+  readonly #headers: Readonly<Record<string, string>>
+  readonly #onEnd: ((exchange: Exchange) => void) | undefined
+  #controller: AbortController | undefined
+  #status = 0
+  #ended = false
+
+  constructor(request: Request, { requestId, hooks, headers, onEnd }: ExchangeOptions) {
+    this.request = request
+    this.requestId = requestId
+    this.path = pathOf(request.url)
+    this.#hooks = hooks
+    this.#headers = headers
+    this.#onEnd = onEnd
+  }
+
+  /** Aborts when the client leaves, or when {@link abort} is called. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      const controller = new AbortController()
+      const { signal } = this.request
+      if (signal.aborted) controller.abort(signal.reason)
+      else signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true })
+      this.#controller = controller
+    }
+    return this.#controller.signal
+  }
+
+  /** Options for the upstream calls of this exchange. */
+  get call(): CallOptions {
+    return { signal: this.signal, requestId: this.requestId }
+  }
+
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** Stops the work on this request; a client that is still there is told the reason. */
+  abort(reason: unknown): void {
+    this.#controller?.abort(reason)
+  }
+
+  /** A whole answer. Ends the exchange. */
+  json(status: number, body: unknown, headers?: Readonly<Record<string, string>>): Response {
+    const text = JSON.stringify(body)
+    this.end(status, 'ok')
+    return this.#respond(status, text, { 'content-type': 'application/json', ...headers })
+  }
+
+  /** An answer without a body. Ends the exchange. */
+  empty(status: number, headers?: Readonly<Record<string, string>>): Response {
+    this.end(status, 'ok')
+    return this.#respond(status, null, headers)
+  }
+
+  /** A failure in OpenAI's envelope. Ends the exchange. */
+  fail(error: unknown): Response {
+    const failure = this.noteFailure(error)
+    this.end(failure.status, failure.kind === 'client_closed' ? 'client_closed' : 'error', failure.code ?? undefined)
+    const { status, headers, text } = errorAnswer(failure)
+    return this.#respond(status, text, headers)
+  }
+
+  /** The head of an event stream. The exchange goes on until {@link end}. */
+  eventStream(body: ReadableStream<Uint8Array>): Response {
+    this.#status = 200
+    return this.#respond(200, body, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      'x-accel-buffering': 'no',
+    })
+  }
+
+  /** What clients are told of a failure; what they are not told goes to the hooks. */
+  noteFailure(error: unknown): GatewayError {
+    const failure = toGatewayError(error, this.requestId)
+    if (failure.status >= 500) {
+      this.#hooks.emit('onError', {
+        requestId: this.requestId,
+        error: failure.kind === 'internal_error' ? error : failure,
+      })
+    }
+    return failure
+  }
+
+  /** Reports what the model delivered. */
+  complete(): void {
+    const { requestId, principal, model = '_other', provider = '_other', stream, usage, firstTokenMs } = this
+    this.#hooks.emit('onCompletion', {
+      requestId,
+      userId: principal?.userId ?? null,
+      model,
+      provider,
+      stream,
+      usage,
+      durationMs: this.elapsed(),
+      ...(firstTokenMs === undefined ? {} : { firstTokenMs }),
+    })
+  }
+
+  /** The request is over. Only the first call counts. */
+  end(status: number | undefined, outcome: Outcome, errorCode?: string): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#onEnd?.(this)
+    const { requestId, request, route, principal, model, provider, stream, usage } = this
+    this.#hooks.emit('onResponse', {
+      requestId,
+      method: request.method,
+      route,
+      status: status ?? this.#status,
+      outcome,
+      userId: principal?.userId ?? null,
+      stream,
+      durationMs: this.elapsed(),
+      ...(errorCode === undefined ? {} : { errorCode }),
+      ...(model === undefined ? {} : { model }),
+      ...(provider === undefined ? {} : { provider }),
+      ...(usage === undefined ? {} : { usage }),
+    })
+  }
+
+  /** Milliseconds since arrival. */
+  elapsed(): number {
+    return performance.now() - this.startedAt
+  }
+
+  #respond(status: number, body: string | ReadableStream | null, headers?: Readonly<Record<string, string>>): Response {
+    return new Response(body, {
+      status,
+      headers: {
+        ...this.#headers,
+        ...headers,
+        'x-request-id': this.requestId,
+        'openai-processing-ms': String(Math.round(this.elapsed())),
+      },
+    })
+  }
+}
+
+function pathOf(url: string): string {
+  const start = url.indexOf('/', url.indexOf('://') + 3)
+  const query = url.indexOf('?', start)
+  const path = query === -1 ? url.slice(start) : url.slice(start, query)
+  return path.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '')
+}

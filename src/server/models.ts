@@ -1,0 +1,29 @@
+import { allowedModels, mayUse } from '../auth/auth-plugin.ts'
+import type { ServerEntry } from '../router/model-router.ts'
+import { assertMayUse } from './access.ts'
+import type { Endpoint } from './context.ts'
+
+/** `GET /v1/models`: the models that the caller may use. */
+export const listModels: Endpoint = (exchange, { router }) => {
+  const allowed = allowedModels(exchange.principal)
+  const data = router
+    .list()
+    .filter((entry) => mayUse(allowed, entry.model))
+    .map((entry) => describe(entry.model, entry))
+  return exchange.json(200, { object: 'list', data })
+}
+
+/** `GET /v1/models/{id}`. A wildcard answers for every id that it serves. */
+export const retrieveModel: Endpoint = (exchange, { router }) => {
+  const { entry } = router.resolve(exchange.parameter)
+  assertMayUse(exchange.principal, exchange.parameter)
+  return exchange.json(200, describe(exchange.parameter, entry))
+}
+
+const describe = (id: string, entry: ServerEntry): object => ({
+  id,
+  object: 'model',
+  created: entry.created ?? 0,
+  owned_by: entry.client.provider,
+  ...(entry.capabilities ? { capabilities: entry.capabilities } : {}),
+})

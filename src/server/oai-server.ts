@@ -1,0 +1,179 @@
+import type { AuthPlugin, AuthVerifyResult } from '../auth/auth-plugin.ts'
+import { authenticate } from '../auth/authenticate.ts'
+import { HookBus } from '../hooks/hook-bus.ts'
+import { ModelRouter, type ServerEntry } from '../router/model-router.ts'
+import type { Persistence } from '../store/persistence.ts'
+import { ResponseStore } from '../store/response-store.ts'
+import { type BodyLimits, defaultBodyLimits } from './body.ts'
+import { createChatCompletion } from './chat.ts'
+import type { ServerContext } from './context.ts'
+import { createEmbeddings } from './embeddings.ts'
+import { GatewayError } from './errors.ts'
+import { Exchange } from './exchange.ts'
+import { health, ready } from './health.ts'
+import { type Listener, listen } from './listen.ts'
+import { listModels, retrieveModel } from './models.ts'
+import { Readiness } from './readiness.ts'
+import { RouteTable } from './route-table.ts'
+
+export interface OaiServerOptions {
+  /** Models to register. Default none. */
+  entries?: readonly ServerEntry[]
+  /** For {@link OaiServer.start}. Default 4000; 0 takes a free one. */
+  port?: number
+  /** For {@link OaiServer.start}. Default `127.0.0.1`. */
+  hostname?: string
+  /** Default: a fresh bus. */
+  hooks?: HookBus
+  /** Default: none, and every request is anonymous. */
+  auth?: AuthPlugin
+  /** Default: a fresh one in memory, or on `responseStorePersistence`. Pass one to share it across servers. */
+  responseStore?: ResponseStore
+  responseStorePersistence?: Persistence
+  /** Characters a chunk, for clients that cannot stream. Default 40. */
+  streamChunkChars?: number
+  /** Default: a fresh one. */
+  router?: ModelRouter
+  /** Default: ready until {@link OaiServer.stop}. */
+  readiness?: Readiness
+  limits?: Partial<BodyLimits>
+  /** A stream that is silent this long, in milliseconds, gets a comment. Default 15 000. */
+  keepAliveMs?: number
+  /** Answer `Access-Control-Allow-Origin: *`. Default true; false where something in front speaks CORS. */
+  cors?: boolean
+}
+
+/** What a host has already established about a request. */
+export interface HandleContext {
+  /** Who sends it; `null` for nobody. When given, nothing is verified again. */
+  principal?: AuthVerifyResult | null
+  /** Default: a new one. */
+  requestId?: string
+}
+
+const corsHeaders = { 'access-control-allow-origin': '*', 'access-control-expose-headers': '*' }
+const preflightHeaders = {
+  ...corsHeaders,
+  'access-control-allow-methods': 'GET, HEAD, POST, DELETE, OPTIONS',
+  'access-control-allow-headers': '*, authorization',
+  'access-control-max-age': '86400',
+}
+
+/** The OpenAI-compatible server: any registered client behind OpenAI's API. Web-standard; it needs no framework. */
+export class OaiServer {
+  readonly hooks: HookBus
+  readonly responseStore: ResponseStore
+  readonly router: ModelRouter
+  readonly #auth: AuthPlugin | undefined
+  readonly #context: ServerContext
+  readonly #port: number
+  readonly #hostname: string
+  readonly #headers: Readonly<Record<string, string>>
+  readonly #open = new Set<Exchange>()
+  readonly #onEnd = (exchange: Exchange): void => {
+    this.#open.delete(exchange)
+  }
+  #listener: Promise<Listener> | undefined
+
+  readonly #routes = new RouteTable([
+    ['GET', '/health', health, 'open'],
+    ['GET', '/ready', ready, 'open'],
+    ['GET', '/v1/models', listModels],
+    ['GET', '/v1/models/{id}', retrieveModel],
+    ['POST', '/v1/chat/completions', createChatCompletion],
+    ['POST', '/v1/embeddings', createEmbeddings],
+  ])
+
+  constructor(options: OaiServerOptions = {}) {
+    this.hooks = options.hooks ?? new HookBus()
+    this.router = options.router ?? new ModelRouter()
+    this.responseStore =
+      options.responseStore ??
+      new ResponseStore(options.responseStorePersistence ? { persistence: options.responseStorePersistence } : {})
+    this.#auth = options.auth
+    this.#port = options.port ?? 4000
+    this.#hostname = options.hostname ?? '127.0.0.1'
+    this.#headers = options.cors === false ? {} : corsHeaders
+    this.#context = {
+      router: this.router,
+      hooks: this.hooks,
+      readiness: options.readiness ?? new Readiness(),
+      limits: { ...defaultBodyLimits, ...options.limits },
+      keepAliveMs: options.keepAliveMs ?? 15_000,
+      streamChunkChars: options.streamChunkChars ?? 40,
+    }
+    for (const entry of options.entries ?? []) this.register(entry)
+  }
+
+  /** @throws Error when the model is already registered */
+  register(entry: ServerEntry): void {
+    this.router.register(entry)
+  }
+
+  /** Takes a model out of service; returns false when there was none. Requests under way finish. */
+  unregister(model: string): boolean {
+    return this.router.unregister(model) !== undefined
+  }
+
+  /** Answers one request. Never rejects: whatever fails is answered in OpenAI's error envelope. */
+  async handle(request: Request, context: HandleContext = {}): Promise<Response> {
+    const exchange = new Exchange(request, {
+      requestId: context.requestId ?? `req_${crypto.randomUUID()}`,
+      hooks: this.hooks,
+      headers: this.#headers,
+      onEnd: this.#onEnd,
+    })
+    this.#open.add(exchange)
+    this.hooks.emit('onRequest', { requestId: exchange.requestId, method: request.method, path: exchange.path })
+    try {
+      return await this.#answer(exchange, context)
+    } catch (error) {
+      return exchange.fail(error)
+    }
+  }
+
+  /** Requests that are not over yet, streams included. */
+  get openRequests(): number {
+    return this.#open.size
+  }
+
+  /** Breaks off every open request; its client is told that the gateway is shutting down. */
+  abortOpenRequests(): void {
+    const reason = new GatewayError('shutting_down', 'the gateway is shutting down', { retryAfter: 1 })
+    for (const exchange of this.#open) exchange.abort(reason)
+  }
+
+  /** Listens on `hostname:port`, on Node as on Bun. Resolves with the address. */
+  async start(): Promise<{ hostname: string; port: number; url: string }> {
+    this.#listener ??= listen((request) => this.handle(request), this.#port, this.#hostname)
+    const { port } = await this.#listener
+    return { hostname: this.#hostname, port, url: `http://${this.#hostname}:${port}` }
+  }
+
+  /** Stops listening and waits for open requests, at most `drainMs` milliseconds (default 60 000). */
+  async stop({ drainMs = 60_000 }: { drainMs?: number } = {}): Promise<void> {
+    this.#context.readiness.drain()
+    const listener = await this.#listener
+    this.#listener = undefined
+    const timer = setTimeout(() => this.abortOpenRequests(), drainMs)
+    await listener?.close()
+    clearTimeout(timer)
+  }
+
+  async #answer(exchange: Exchange, context: HandleContext): Promise<Response> {
+    if (exchange.request.method === 'OPTIONS') return exchange.empty(204, preflightHeaders)
+    const match = this.#routes.match(exchange.request.method, exchange.path)
+    exchange.route = match.route
+    exchange.parameter = match.parameter
+    // Before 404 and 405: what exists here is nobody's business who has no key.
+    if (!match.open) exchange.principal = await this.#principal(exchange, context)
+    return match.endpoint(exchange, this.#context)
+  }
+
+  async #principal(exchange: Exchange, { principal }: HandleContext): Promise<AuthVerifyResult | null> {
+    if (principal !== undefined) return principal
+    const auth = this.#auth
+    if (!auth) return null
+    return authenticate(() => auth.verify(exchange.request.headers), this.hooks, exchange.requestId)
+  }
+}

@@ -1,0 +1,111 @@
+import { Type } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { isObject } from '../json.ts'
+import type { ChatRequest, EmbeddingRequest } from '../types.ts'
+import { GatewayError } from './errors.ts'
+
+const Nullable = <Schema extends Parameters<typeof Type.Union>[0][number]>(schema: Schema) =>
+  Type.Optional(Type.Union([schema, Type.Null()]))
+const Model = Type.String({ minLength: 1, maxLength: 256 })
+const AnyObject = Type.Object({})
+
+/**
+ * The types of the fields that every provider agrees on. Values, ranges and all other fields are the upstream's to judge:
+ * a gateway that knew better would refuse what a newer model accepts.
+ */
+const ChatBody = Type.Object({
+  model: Model,
+  messages: Type.Array(
+    Type.Object({
+      role: Type.String(),
+      content: Nullable(Type.Union([Type.String(), Type.Array(AnyObject)])),
+      tool_calls: Nullable(Type.Array(AnyObject)),
+    }),
+    { minItems: 1 },
+  ),
+  stream: Nullable(Type.Boolean()),
+  stream_options: Nullable(AnyObject),
+  tools: Nullable(Type.Array(AnyObject)),
+  tool_choice: Nullable(Type.Union([Type.String(), AnyObject])),
+  parallel_tool_calls: Nullable(Type.Boolean()),
+  functions: Nullable(Type.Array(AnyObject)),
+  response_format: Nullable(AnyObject),
+  stop: Nullable(Type.Union([Type.String(), Type.Array(Type.String())])),
+  temperature: Nullable(Type.Number()),
+  top_p: Nullable(Type.Number()),
+  frequency_penalty: Nullable(Type.Number()),
+  presence_penalty: Nullable(Type.Number()),
+  n: Nullable(Type.Integer()),
+  max_tokens: Nullable(Type.Integer()),
+  max_completion_tokens: Nullable(Type.Integer()),
+  logprobs: Nullable(Type.Boolean()),
+  top_logprobs: Nullable(Type.Integer()),
+  logit_bias: Nullable(AnyObject),
+  metadata: Nullable(AnyObject),
+  user: Nullable(Type.String()),
+})
+
+const EmbeddingBody = Type.Object({
+  model: Model,
+  input: Type.Union([
+    Type.String(),
+    Type.Array(Type.Union([Type.String(), Type.Integer(), Type.Array(Type.Integer())])),
+  ]),
+  encoding_format: Nullable(Type.String()),
+  dimensions: Nullable(Type.Integer()),
+  user: Nullable(Type.String()),
+})
+
+const chatBody = Compile(ChatBody)
+const embeddingBody = Compile(EmbeddingBody)
+
+/** @throws GatewayError `invalid_request` whose `param` names the field */
+export function asChatRequest(value: unknown): ChatRequest {
+  if (chatBody.Check(value)) return value as unknown as ChatRequest
+  throw invalidField(value, chatBody.Errors(value))
+}
+
+/** @throws GatewayError `invalid_request` whose `param` names the field */
+export function asEmbeddingRequest(value: unknown): EmbeddingRequest {
+  if (embeddingBody.Check(value)) return value as unknown as EmbeddingRequest
+  throw invalidField(value, embeddingBody.Errors(value))
+}
+
+interface SchemaViolation {
+  keyword: string
+  instancePath: string
+  message: string
+  params: object
+}
+
+function invalidField(value: unknown, violations: readonly SchemaViolation[]): GatewayError {
+  if (!isObject(value)) return new GatewayError('invalid_request', 'the request body must be a JSON object')
+  // A union reports each of its branches first and itself last.
+  const violation = violations.find(({ keyword }) => keyword !== 'anyOf') ?? violations[0]
+  const union = violations.find(
+    ({ keyword, instancePath }) => keyword === 'anyOf' && instancePath === violation?.instancePath,
+  )
+  const missing = violation?.keyword === 'required' ? requiredOf(violation.params) : undefined
+  const param = paramOf(violation?.instancePath ?? '', missing)
+  if (missing) return new GatewayError('invalid_request', `missing required parameter: '${param}'`, { param })
+  const reason = union ? expected(violations, union.instancePath) : violation?.message
+  return new GatewayError('invalid_request', `invalid value for '${param}': ${reason}`, { param })
+}
+
+function expected(violations: readonly SchemaViolation[], path: string): string {
+  const branches = violations.filter(({ keyword, instancePath }) => keyword === 'type' && instancePath === path)
+  const types = branches.map(({ message }) => message.replace(/^must be (?:an? )?/, ''))
+  return `must be ${[...new Set(types)].join(' or ')}`
+}
+
+function requiredOf(params: object): string | undefined {
+  const names = 'requiredProperties' in params ? params.requiredProperties : undefined
+  return Array.isArray(names) ? String(names[0]) : undefined
+}
+
+/** `/messages/0/role` as OpenAI writes it: `messages[0].role`. */
+function paramOf(pointer: string, property: string | undefined): string {
+  const parts = pointer.split('/').slice(1)
+  if (property) parts.push(property)
+  return parts.reduce((path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : path ? `${path}.${part}` : part), '')
+}

@@ -1,0 +1,64 @@
+import type {
+  ChatCompletionCreateParamsBase,
+  ChatCompletion as OpenAIChatCompletion,
+  ChatCompletionChunk as OpenAIChatCompletionChunk,
+} from 'openai/resources/chat/completions'
+import type { CompletionUsage } from 'openai/resources/completions'
+import type { CreateEmbeddingResponse, EmbeddingCreateParams } from 'openai/resources/embeddings'
+
+/** Fields that OpenAI, or the provider behind a model, knows and this version of the gateway does not. They pass. */
+interface UnknownFields {
+  readonly [field: string]: unknown
+}
+
+/** A chat-completions request in OpenAI's format: the lingua franca between the front, the router and every client. */
+export type ChatRequest = Omit<ChatCompletionCreateParamsBase, 'stream'> & { stream?: boolean | null } & UnknownFields
+export type ChatCompletion = OpenAIChatCompletion
+export type ChatCompletionChunk = OpenAIChatCompletionChunk
+export type ChunkChoice = OpenAIChatCompletionChunk.Choice
+export type ChunkDelta = OpenAIChatCompletionChunk.Choice.Delta
+export type Usage = CompletionUsage
+export type EmbeddingRequest = EmbeddingCreateParams & UnknownFields
+export type EmbeddingResponse = CreateEmbeddingResponse
+
+/** How long each phase of an upstream call may take, in milliseconds. */
+export interface Timeouts {
+  /** Opening the connection, TLS included. Default 10 s. */
+  connect: number
+  /** From sending a streaming request to the response head. Default 120 s. */
+  firstToken: number
+  /** Between two pieces of a response body. Default 120 s. */
+  idle: number
+  /** The whole call. Default 10 min, as the OpenAI SDKs. */
+  total: number
+}
+
+/** What travels beside a request to an {@link LLMClient}. */
+export interface CallOptions {
+  /** Aborts the upstream call at once. */
+  signal?: AbortSignal
+  /** Sent upstream as `x-request-id`. */
+  requestId?: string
+  /** W3C trace-context headers for the upstream. */
+  traceHeaders?: Readonly<Record<string, string>>
+  timeouts?: Partial<Timeouts>
+}
+
+/**
+ * Anything that answers chat completions: a provider, or a client that wraps clients.
+ *
+ * Every method fails with a `GatewayError`; `stream` may fail before or after its first chunk, and ends normally only when
+ * the answer is whole.
+ */
+export interface LLMClient {
+  /** The provider's name, for logs and metrics: `openai`, `groq`, `demo`, … */
+  readonly provider: string
+  /** The model's name at the provider, put into every request; `*` takes the request's own. */
+  readonly model: string
+  complete(request: ChatRequest, call?: CallOptions): Promise<ChatCompletion>
+  /** A client without real streaming fails with the code `unsupported`; the front then chunks what `complete` answers. */
+  stream(request: ChatRequest, call?: CallOptions): AsyncIterable<ChatCompletionChunk>
+  embed?(request: EmbeddingRequest, call?: CallOptions): Promise<EmbeddingResponse>
+  /** Releases connections. */
+  close?(): Promise<void>
+}
