@@ -29,9 +29,9 @@ export const auth = fp<AuthOptions>(
   async (app, { auth: plugin, publicPaths = ['/health', '/ready'] }) => {
     app.decorateRequest('principal', null)
     if (!plugin) return
-    const open = new Set(publicPaths)
+    const open = new Set(publicPaths.flatMap((path) => [path, `${path}/`]))
     const isPublic = ({ url, routeOptions }: FastifyRequest): boolean =>
-      routeOptions.config.public === true || open.has(url.split('?', 1)[0]?.replace(/(?<=.)\/$/, '') ?? '')
+      open.has(url.includes('?') ? url.slice(0, url.indexOf('?')) : url) || routeOptions.config.public === true
 
     if (!(plugin instanceof BearerKeyAuth)) {
       app.addHook('onRequest', async (request) => {
@@ -46,9 +46,13 @@ export const auth = fp<AuthOptions>(
       addHook: false,
       specCompliance: 'rfc6749', // `bearer` in lower case is valid
       verifyErrorLogLevel: '',
-      async auth(key, request) {
-        request.principal = await authenticate(() => plugin.verifyKey(key), app.hooks, request.id)
-        return true
+      auth(key, request) {
+        try {
+          request.principal = plugin.verifyKey(key)
+          return true
+        } catch (error) {
+          throw refuse(error, app.hooks, request.id)
+        }
       },
     })
     app.addHook('onRequest', (request, reply, done) => {

@@ -15,7 +15,7 @@ export const cors = fp<CorsOptions>(
       origin: origins.includes('*') ? '*' : [...origins],
       credentials,
       methods: ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'],
-      exposedHeaders: ['x-request-id', 'openai-processing-ms', 'retry-after'],
+      exposedHeaders: ['x-request-id', 'openai-processing-ms', 'retry-after', 'x-should-retry'],
       maxAge: 86_400,
       // An OPTIONS without Origin is not a preflight, but it is not an error either.
       strictPreflight: false,

@@ -8,20 +8,45 @@ import { errorAnswer, GatewayError, toGatewayError } from '../src/server/errors.
 export const errors = fp(
   async (app) => {
     app.setErrorHandler((error, request, reply) => sendError(error, request, reply))
+    // What is answered here never reaches the core, which announces its own answers.
     app.addHook('onSend', (request, reply, _payload, done) => {
       reply.header('x-request-id', request.id)
+      announceAnswer(request, reply, reply.statusCode)
       done()
     })
   },
   { name: 'signalbox-errors', dependencies: ['signalbox-hooks'] },
 )
 
-/** Sends any error in OpenAI's envelope. Also Fastify's `frameworkErrors` option: unreadable URLs and the like. */
-export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+/** Sends any error in OpenAI's envelope. */
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const failure = toGatewayError(fromFramework(error), request.id)
   if (failure.status >= 500) request.server.hooks.emit('onError', { requestId: request.id, error })
   const { status, headers, text } = errorAnswer(failure)
   void reply.code(status).headers(headers).send(text)
+}
+
+/** Fastify's `frameworkErrors`: a URL that cannot be read. It meets no hook and no plugin, so all is done here. */
+export function answerUnreadable(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  reply.header('x-request-id', request.id)
+  if (request.method === 'OPTIONS') void reply.code(204).send()
+  else sendError(error, request, reply)
+  announceAnswer(request, reply, reply.statusCode)
+}
+
+/** A request that was answered before the core saw it is a request like any other. */
+export function announceAnswer(request: FastifyRequest, reply: FastifyReply, status: number): void {
+  const { url: route = '_other' } = request.routeOptions
+  request.server.hooks.emit('onResponse', {
+    requestId: request.id,
+    method: request.method,
+    route: route === '/*' ? '_other' : route,
+    status,
+    outcome: status < 400 ? 'ok' : 'error',
+    userId: request.principal?.userId ?? null,
+    stream: false,
+    durationMs: reply.elapsedTime,
+  })
 }
 
 /** Fastify's own 4xx say nothing that a client may not know; anything else stays a bug. */

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorAnswer, GatewayError } from '../src/server/errors.ts'
 import { type HandleContext, OaiServer, type OaiServerOptions } from '../src/server/oai-server.ts'
+import { announceAnswer } from './errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -16,6 +17,13 @@ export type OaiServerPluginOptions = Pick<
   OaiServerOptions,
   'limits' | 'keepAliveMs' | 'streamChunkChars' | 'responseStore'
 >
+
+const context = Symbol('signalbox.context')
+
+/** A request on its way to the core, with what the plugins know of it. */
+interface ForwardedMessage extends IncomingMessage {
+  [context]?: HandleContext
+}
 
 /**
  * The adapter: an `onRequest` hook that hands the raw request to `OaiServer.handle` as a web-standard `Request`, with what
@@ -31,19 +39,35 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       cors: false, // the cors plugin's
     })
     app.decorate('oaiServer', server)
-    const contexts = new WeakMap<IncomingMessage, HandleContext>()
     const listener = getRequestListener(
-      (request, { incoming }) => server.handle(request, contexts.get(incoming as IncomingMessage)),
-      { hostname: 'localhost', errorHandler: refuseUnreadable },
+      (request, { incoming }) => server.handle(request, (incoming as ForwardedMessage)[context]),
+      { hostname: 'localhost', errorHandler: (cause) => refuseUnreadable(cause) },
     )
 
-    const forward = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-      contexts.set(request.raw, { requestId: request.id, principal: request.principal })
-      for (const [name, value] of Object.entries(reply.getHeaders())) {
-        if (value !== undefined) reply.raw.setHeader(name, value)
+    // The listener makes the Request before it returns; a Host header or a URL that it cannot read is refused here.
+    let arriving: { request: FastifyRequest; reply: FastifyReply } | undefined
+    const refuseUnreadable = (cause: unknown): Response => {
+      const error = new GatewayError('invalid_request', 'the request has an invalid URL or Host header', { cause })
+      const { status, headers, text } = errorAnswer(error)
+      if (!arriving) return new Response(text, { status, headers })
+      const { request, reply } = arriving
+      announceAnswer(request, reply, status)
+      const ours = { ...(reply.getHeaders() as Record<string, string>), 'x-request-id': request.id }
+      return new Response(text, { status, headers: { ...ours, ...headers } })
+    }
+
+    // Clients that keep their connection are sent to look for another process.
+    const leave = { connection: 'close' }
+    const forward = (request: FastifyRequest, reply: FastifyReply): void => {
+      const raw: ForwardedMessage = request.raw
+      raw[context] = {
+        requestId: request.id,
+        principal: request.principal,
+        headers: { ...(reply.getHeaders() as Record<string, string>), ...(app.readiness.draining ? leave : undefined) },
       }
       reply.hijack()
-      await listener(request.raw, reply.raw)
+      arriving = { request, reply }
+      void listener(raw, reply.raw)
     }
 
     // OPTIONS is the cors plugin's; without it, it gets to the core as any method that no route takes.
@@ -52,39 +76,19 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       // The core reads and limits the body itself.
       scope.removeAllContentTypeParsers()
       scope.addContentTypeParser('*', (_request, _payload, done) => done(null))
-      scope.addHook('onRequest', forward)
+      scope.addHook('onRequest', (request, reply, _done) => forward(request, reply))
       scope.route({ method: routed, url: '/*', handler: forward })
       scope.setNotFoundHandler(forward)
-    })
-
-    // What a plugin answered before the front was reached is a request like any other.
-    app.addHook('onResponse', (request, reply, done) => {
-      if (!contexts.has(request.raw)) {
-        const { statusCode: status } = reply
-        app.hooks.emit('onResponse', {
-          requestId: request.id,
-          method: request.method,
-          route: request.routeOptions.url === '/*' ? '_other' : (request.routeOptions.url ?? '_other'),
-          status,
-          outcome: status < 400 ? 'ok' : 'error',
-          userId: request.principal?.userId ?? null,
-          stream: false,
-          durationMs: reply.elapsedTime,
-        })
-      }
-      done()
     })
   },
   {
     name: 'signalbox-oai-server',
-    dependencies: ['signalbox-hooks', 'signalbox-auth', 'signalbox-model-router', 'signalbox-health'],
+    dependencies: [
+      'signalbox-hooks',
+      'signalbox-errors',
+      'signalbox-auth',
+      'signalbox-model-router',
+      'signalbox-health',
+    ],
   },
 )
-
-/** The listener could not make a `Request` of it: a broken Host header, a URL that is none. */
-function refuseUnreadable(cause: unknown): Response {
-  const { status, headers, text } = errorAnswer(
-    new GatewayError('invalid_request', 'the request has an invalid URL or Host header', { cause }),
-  )
-  return new Response(text, { status, headers: { ...headers, 'x-request-id': `req_${crypto.randomUUID()}` } })
-}

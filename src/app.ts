@@ -1,7 +1,9 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import pino from 'pino'
 import { auth } from '../plugins/auth.ts'
 import { cors } from '../plugins/cors.ts'
-import { answerMalformedRequest, errors, sendError } from '../plugins/errors.ts'
+import { drain } from '../plugins/drain.ts'
+import { answerMalformedRequest, answerUnreadable, errors } from '../plugins/errors.ts'
 import { health } from '../plugins/health.ts'
 import { hooks } from '../plugins/hooks.ts'
 import { modelRouter } from '../plugins/model-router.ts'
@@ -23,9 +25,9 @@ export interface AppOptions {
 export async function buildApp({ config, auth: plugin, logger }: AppOptions): Promise<FastifyInstance> {
   const { server } = config
   const app = Fastify({
-    ...(logger ? { loggerInstance: logger } : { logger: { level: server.logLevel } }),
+    loggerInstance: logger ?? pino({ level: server.logLevel }),
     genReqId: () => `req_${crypto.randomUUID()}`,
-    frameworkErrors: sendError,
+    frameworkErrors: answerUnreadable,
     clientErrorHandler: answerMalformedRequest,
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: milliseconds(server.timeouts.request),
@@ -37,8 +39,11 @@ export async function buildApp({ config, auth: plugin, logger }: AppOptions): Pr
       maxHeaderSize: server.headerLimit,
       headersTimeout: milliseconds(server.timeouts.headers),
       connectionsCheckingInterval: 1000,
+      requireHostHeader: false, // Node would answer that itself, and not in our envelope
     },
   })
+  // Node refuses what it does not know with a bare 417; RFC 9110 (10.1.1) lets us ignore it.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   await app.register(hooks)
   await app.register(errors)
   await app.register(requestLog)
@@ -50,5 +55,6 @@ export async function buildApp({ config, auth: plugin, logger }: AppOptions): Pr
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },
     keepAliveMs: milliseconds(server.keepAlive),
   })
+  await app.register(drain, { timeoutMs: milliseconds(server.drainTimeout) })
   return app
 }

@@ -1,13 +1,16 @@
 /**
  * An integer beyond 2^53 or an exponent beyond the range of a double. `JSON.parse` would silently change these
- * (a 64-bit `seed`, `1e400` becoming `null`), and the gateway must pass on what it was given.
+ * (a 64-bit `seed`, `1e400` becoming `null`), and the gateway must pass on what it was given. The first pattern is a
+ * cheap sieve for the second: every request and every chunk goes through it.
  */
+const suspect = /\d{16}|\d[eE]\+?\d{3}/
 const fragileNumber = /[:,[\s]-?(?:\d{16,}|\d+(?:\.\d+)?[eE]\+?\d{3,})/
 
 interface RawJSON {
   rawJSON: (text: string) => unknown
+  isRawJSON: (value: unknown) => boolean
 }
-const { rawJSON } = JSON as typeof JSON & Partial<RawJSON>
+const { rawJSON, isRawJSON = () => false } = JSON as typeof JSON & Partial<RawJSON>
 
 const keepNumber = (_key: string, value: unknown, context?: { source?: string }): unknown => {
   if (typeof value !== 'number' || Number.isSafeInteger(value) || !context?.source) return value
@@ -17,20 +20,20 @@ const keepNumber = (_key: string, value: unknown, context?: { source?: string })
 
 /** `JSON.parse` that loses no number: what a double cannot hold is kept as its source text (`JSON.rawJSON`). */
 export function parseJSON(text: string): unknown {
-  if (!fragileNumber.test(text)) return JSON.parse(text)
+  if (!suspect.test(text) || !fragileNumber.test(text)) return JSON.parse(text)
   return JSON.parse(text, keepNumber)
 }
 
 /** True when arrays and objects are nested at most `limit` deep, so that no recursive walk over the value can overflow. */
 export function isWithinDepth(value: unknown, limit: number): boolean {
   if (typeof value !== 'object' || value === null) return true
-  if (limit === 0) return false
+  if (limit === 0) return isRawJSON(value)
   for (const child of Array.isArray(value) ? value : Object.values(value)) {
     if (typeof child === 'object' && child !== null && !isWithinDepth(child, limit - 1)) return false
   }
   return true
 }
 
-/** Narrows to a plain JSON object. */
+/** Narrows to a plain JSON object. A number that is kept as text is none. */
 export const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawJSON(value)

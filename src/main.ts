@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
@@ -7,7 +6,6 @@ import { buildApp } from './app.ts'
 import { type LoadedConfig, loadConfig } from './config/load.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { environment } from './env.ts'
-import { configuredModels } from './router/configured-models.ts'
 
 const usage = `Usage: signalbox [options]
 
@@ -26,15 +24,14 @@ async function main(): Promise<void> {
   }
   const loaded = await loadConfig({ file: flags.config, env: environment() })
   if (flags['check-config']) {
-    await configuredModels(loaded.config).close()
     process.stdout.write(`${loaded.file ?? 'the default configuration'} is valid\n`)
     return
   }
   const app = await buildApp({ config: loaded.config })
+  closeOnSignal(app, loaded.config.server)
   const { host, port } = loaded.config.server
   await app.listen({ host, port, listenTextResolver: greeting })
   announce(app, loaded)
-  closeGracefully(app, loaded.config.server)
 }
 
 const greeting = (address: string): string =>
@@ -54,27 +51,11 @@ function announce(app: FastifyInstance, { config, file }: LoadedConfig): void {
   if (!config.auth) log.warn('No API keys are configured (auth.keys), so anyone who can reach this address may use it')
 }
 
-/**
- * SIGTERM: readiness off; go on serving for `drainDelay`, until the cluster has noticed; stop listening; give open
- * requests `drainTimeout`; break off the rest, telling their clients. SIGINT (a person) skips the delay. A second signal
- * ends the process at once.
- */
-function closeGracefully(app: FastifyInstance, server: Config['server']): void {
-  const drainTimeout = milliseconds(server.drainTimeout)
+/** SIGTERM drains the app; SIGINT (a person) does so without the delay; a second signal ends the process at once. */
+function closeOnSignal(app: FastifyInstance, { drainDelay }: Config['server']): void {
   closeWithGrace({ delay: false, logger: app.log, skip: ['beforeExit'] }, async ({ signal, err }) => {
     if (err) app.log.fatal({ err }, 'the gateway failed')
-    const open = app.oaiServer.openRequests
-    app.log.info({ signal, openRequests: open }, 'Shutting down: readiness is off, open requests may finish')
-    app.readiness.drain()
-    if (signal === 'SIGTERM') await sleep(milliseconds(server.drainDelay))
-    const breakOff = setTimeout(() => {
-      app.log.warn({ openRequests: app.oaiServer.openRequests }, 'The drain timeout is over: breaking off what is open')
-      app.oaiServer.abortOpenRequests()
-      setTimeout(() => app.server.closeAllConnections(), 1000).unref()
-    }, drainTimeout)
-    await app.close()
-    clearTimeout(breakOff)
-    app.log.info('Signalbox has stopped')
+    await app.drain(signal === 'SIGTERM' ? milliseconds(drainDelay) : 0)
   })
 }
 

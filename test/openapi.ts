@@ -7,7 +7,7 @@ type Schema = Record<string, unknown>
 const SCHEMAS = '#/components/schemas/'
 
 const document: { components: { schemas: Record<string, Schema> } } = JSON.parse(
-  readFileSync(new URL('../../shared/openai/openapi-subset.json', import.meta.url), 'utf8'),
+  readFileSync(new URL('./openai/openapi-subset.json', import.meta.url), 'utf8'),
 )
 
 const isSchema = (value: unknown): value is Schema => typeof value === 'object' && value !== null

@@ -4,39 +4,44 @@ import { isObject } from '../json.ts'
 /** `${NAME}`, `${NAME:-fallback}`; `$${` is a literal `${`. */
 const reference = /\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
 
+export type Path = readonly string[]
+
 export interface Expansion {
   value: unknown
-  /** One line for every variable that is not set. */
-  problems: string[]
-  /** JSON pointers of the values that came from the environment: text, even where a number is meant. */
-  expanded: string[]
+  /** Where a variable is not set, and its name. */
+  missing: { path: Path; name: string }[]
 }
 
-/** Replaces `${ENV}` in every string value of a parsed document. */
-export function expandEnvironment(document: unknown, env: Environment): Expansion {
-  const problems: string[] = []
-  const expanded: string[] = []
+/** Turns text that came from the environment into what is wanted in its place: a number, a boolean. */
+export type Convert = (text: string, path: Path) => unknown
 
-  const expandText = (text: string, path: string[]): string => {
-    let touched = false
-    const result = text.replace(reference, (whole, escaped: string | undefined, name: string, fallback?: string) => {
+/** Replaces `${ENV}` in every string value of a parsed document. What lacks its variable stays as it is. */
+export function expandEnvironment(document: unknown, env: Environment, convert: Convert = (text) => text): Expansion {
+  const missing: Expansion['missing'] = []
+
+  const expandText = (text: string, path: Path): unknown => {
+    let replaced = false
+    let whole = true
+    const result = text.replace(reference, (match, escaped: string | undefined, name: string, fallback?: string) => {
       if (escaped) return escaped
-      touched = true
       const value = env[name] || fallback
-      if (value !== undefined) return value
-      problems.push(`${path.join('.')}: the environment variable ${name} is not set`)
-      return whole
+      if (value === undefined) {
+        missing.push({ path, name })
+        whole = false
+        return match
+      }
+      replaced = true
+      return value
     })
-    if (touched) expanded.push(`/${path.join('/')}`)
-    return result
+    return replaced && whole ? convert(result, path) : result
   }
 
-  const expand = (value: unknown, path: string[]): unknown => {
+  const expand = (value: unknown, path: Path): unknown => {
     if (typeof value === 'string') return expandText(value, path)
     if (Array.isArray(value)) return value.map((item, index) => expand(item, [...path, String(index)]))
     if (!isObject(value)) return value
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, expand(item, [...path, key])]))
   }
 
-  return { value: expand(document, []), problems, expanded }
+  return { value: expand(document, []), missing }
 }

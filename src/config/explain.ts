@@ -10,7 +10,7 @@ export interface Violation {
 
 /** A schema violation in a person's words: `server.prot: unknown key; did you mean "port"?` */
 export function explain(violation: Violation, schema: unknown): string | undefined {
-  const parts = violation.instancePath.split('/').slice(1)
+  const parts = parsePointer(violation.instancePath)
   const path = parts.join('.') || '(top level)'
   switch (violation.keyword) {
     case 'boolean':
@@ -27,6 +27,13 @@ export function explain(violation: Violation, schema: unknown): string | undefin
       return `${path}: ${violation.message}`
   }
 }
+
+/** The parts of a JSON pointer (RFC 6901). */
+export const parsePointer = (pointer: string): string[] =>
+  pointer
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
 
 function suggestion(parts: string[], schema: unknown): string {
   const key = parts.at(-1) ?? ''

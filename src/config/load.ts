@@ -1,12 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import { Compile } from 'typebox/compile'
+import { Settings } from 'typebox/system'
 import { Value } from 'typebox/value'
 import { parseDocument } from 'yaml'
 import type { Environment } from '../env.ts'
+import { isObject } from '../json.ts'
 import { providersIn } from '../llm/providers.ts'
 import { ConfigError } from './config-error.ts'
-import { expandEnvironment } from './expand.ts'
-import { at, explain } from './explain.ts'
+import { inconsistencies, unusableProviders } from './consistency.ts'
+import { expandEnvironment, type Path } from './expand.ts'
+import { at, explain, parsePointer, type Violation } from './explain.ts'
 import { type Config, ConfigSchema } from './schema.ts'
 
 const validator = Compile(ConfigSchema)
@@ -24,55 +27,96 @@ export interface LoadedConfig {
 }
 
 /**
- * Reads, expands and validates the configuration.
+ * Reads, expands and validates the configuration, and checks that every provider has what it needs to be called.
  *
  * @throws ConfigError with every problem found, not only the first
  */
 export async function loadConfig({ file, env }: LoadOptions): Promise<LoadedConfig> {
   const named = file ?? env.SIGNALBOX_CONFIG
   const path = named ?? 'signalbox.yaml'
-  let text: string
-  try {
-    text = await readFile(path, 'utf8')
-  } catch (cause) {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     const absent = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
-    if (absent && !named) return { config: parseConfig('', 'the default configuration', env), file: undefined }
+    if (absent && !named) return undefined
     throw new ConfigError(path, [absent ? 'the file does not exist' : `the file cannot be read: ${String(cause)}`])
-  }
-  return { config: parseConfig(text, path, env), file: path }
+  })
+  const source = text === undefined ? 'the default configuration' : path
+  const { config, problems } = readConfig(text ?? '', source, env)
+  refuse(source, [...problems, ...unusableProviders(config.providers, env)])
+  return { config: config as Config, file: text === undefined ? undefined : path }
 }
 
-/** The configuration in a text; `source` names it in errors. `PORT` and `HOST` win over the text. */
+/**
+ * The configuration in a text; `source` names it in errors. `PORT` and `HOST` win over the text.
+ *
+ * @throws ConfigError with every problem found, not only the first
+ */
 export function parseConfig(text: string, source: string, env: Environment): Config {
-  const document = parseDocument(text)
-  if (document.errors.length > 0)
-    throw new ConfigError(
-      source,
-      document.errors.map(({ message }) => message),
-    )
-  const { value, problems, expanded } = expandEnvironment(document.toJS() ?? {}, env)
-  if (problems.length > 0) throw new ConfigError(source, problems)
+  const { config, problems } = readConfig(text, source, env)
+  refuse(source, problems)
+  return config as Config
+}
 
-  for (const pointer of expanded) convertInPlace(value, pointer)
-  const config: unknown = Value.Default(ConfigSchema, value)
-  if (!validator.Check(config)) {
-    const explanations = validator.Errors(config).map((violation) => explain(violation, ConfigSchema))
-    throw new ConfigError(source, [...new Set(explanations.filter((line) => line !== undefined))])
-  }
-  if (Object.keys(config.providers).length === 0) {
+/** The sections that are well formed, and everything that is wrong. Without problems it is the whole configuration. */
+function readConfig(text: string, source: string, env: Environment): { config: Partial<Config>; problems: string[] } {
+  const document = parseDocument(text)
+  const syntax = document.errors.map(({ message }) => message)
+  refuse(source, syntax)
+  const { value, missing } = expandEnvironment(toJS(document, source), env, toWantedType)
+  const unset = missing.map(({ path, name }) => `${path.join('.')}: the environment variable ${name} is not set`)
+
+  const completed: unknown = Value.Default(ConfigSchema, value)
+  const incomplete = new Set(missing.map(({ path }) => path.join('.')))
+  const violations = validator.Check(completed) ? [] : allErrors(completed)
+  const misfits = violations
+    .filter(({ instancePath }) => !incomplete.has(parsePointer(instancePath).join('.')))
+    .map((violation) => explain(violation, ConfigSchema))
+
+  const config = wellFormed(completed)
+  if (config.providers && Object.keys(config.providers).length === 0) {
     config.providers = Object.fromEntries(providersIn(env).map((name) => [name, {}]))
   }
-  const misuses = [...inconsistencies(config)]
-  if (misuses.length > 0) throw new ConfigError(source, misuses)
-  return { ...config, server: { ...config.server, ...listenAddress(env, source) } }
+  if (config.server) config.server = { ...config.server, ...listenAddress(env, source) }
+  const problems = [...unset, ...misfits.filter((line) => line !== undefined), ...inconsistencies(config)]
+  return { config, problems: [...new Set(problems)] }
+}
+
+/** An alias without its anchor is found only when the document is turned into values. */
+function toJS(document: ReturnType<typeof parseDocument>, source: string): unknown {
+  try {
+    return document.toJS() ?? {}
+  } catch (cause) {
+    throw new ConfigError(source, [cause instanceof Error ? cause.message : String(cause)])
+  }
+}
+
+/** TypeBox stops at eight errors, against floods from strangers; this file is the operator's own. */
+function allErrors(value: unknown): Violation[] {
+  const { maxErrors } = Settings.Get()
+  Settings.Set({ maxErrors: 1000 })
+  try {
+    return validator.Errors(value)
+  } finally {
+    Settings.Set({ maxErrors })
+  }
 }
 
 /** Text from the environment becomes the number or boolean that the schema wants in its place. */
-function convertInPlace(document: unknown, pointer: string): void {
-  const schema = at(pointer.split('/').slice(1), ConfigSchema)
-  if (schema === undefined) return
-  const converted = Value.Convert(schema as typeof ConfigSchema, Value.Pointer.Get(document, pointer))
-  Value.Pointer.Set(document as object, pointer, converted)
+function toWantedType(text: string, path: Path): unknown {
+  const schema = at(path, ConfigSchema)
+  const type = isObject(schema) ? schema.type : undefined
+  if ((type === 'integer' || type === 'number') && /^-?\d+(\.\d+)?$/.test(text)) return Number(text)
+  if (type === 'boolean' && /^(true|false)$/.test(text)) return text === 'true'
+  return text
+}
+
+/** The top-level sections that fit the schema. */
+function wellFormed(value: unknown): Partial<Config> {
+  if (!isObject(value)) return {}
+  const fits = ([name, section]: [string, unknown]): boolean => {
+    const schema = Object.hasOwn(ConfigSchema.properties, name) && ConfigSchema.properties[name as keyof Config]
+    return schema !== false && Value.Check(schema, section)
+  }
+  return Object.fromEntries(Object.entries(value).filter(fits))
 }
 
 function listenAddress({ PORT, HOST }: Environment, source: string): Partial<Config['server']> {
@@ -83,26 +127,6 @@ function listenAddress({ PORT, HOST }: Environment, source: string): Partial<Con
   return { ...(PORT ? { port } : {}), ...(HOST ? { host: HOST } : {}) }
 }
 
-/** What types cannot say. */
-function* inconsistencies({ auth, providers, models }: Config): Generator<string> {
-  for (const [index, { key, sha256 }] of (auth?.keys ?? []).entries()) {
-    if ((key === undefined) === (sha256 === undefined)) yield `auth.keys.${index}: give either key or sha256`
-  }
-  for (const name of Object.keys(providers)) {
-    if (name.includes('/')) yield `providers.${name}: a provider's name must not contain "/"`
-  }
-  const known = Object.keys(providers)
-  for (const [id, { targets }] of Object.entries(models ?? {})) {
-    for (const [index, { model }] of targets.entries()) {
-      const path = `models.${id}.targets.${index}.model`
-      const provider = model.slice(0, model.indexOf('/'))
-      if (!known.includes(provider)) {
-        yield `${path}: provider "${provider}" is not configured; configured are: ${known.join(', ') || 'none'}`
-      }
-      if (model.endsWith('/*') !== id.endsWith('*')) {
-        yield `${path}: "${model}" and "${id}" must both be wildcards or neither`
-      }
-    }
-    if (targets.every(({ weight }) => weight === 0)) yield `models.${id}.targets: at least one weight must be above 0`
-  }
+function refuse(source: string, problems: readonly string[]): void {
+  if (problems.length > 0) throw new ConfigError(source, problems)
 }

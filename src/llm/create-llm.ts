@@ -1,6 +1,6 @@
 import { type Environment, environment } from '../env.ts'
 import type { LLMClient, Timeouts } from '../types.ts'
-import { OpenAICompatibleClient } from './openai-compatible.ts'
+import { OpenAICompatibleClient, type OpenAICompatibleOptions } from './openai-compatible.ts'
 import { type Provider, providers } from './providers.ts'
 
 export interface CreateLLMOptions {
@@ -23,6 +23,11 @@ export interface CreateLLMOptions {
  * @throws Error naming what is missing: an unknown provider, a key, an address.
  */
 export function createLLM(options: CreateLLMOptions): LLMClient {
+  return new OpenAICompatibleClient(resolveLLM(options, environment()))
+}
+
+/** What a client needs, from what was given and what the environment holds. Throws as {@link createLLM}. */
+export function resolveLLM(options: CreateLLMOptions, env: Environment): OpenAICompatibleOptions {
   const slash = options.model.indexOf('/')
   if (slash < 1 || slash === options.model.length - 1) {
     throw new Error(`model "${options.model}" must be written as provider/name, for example openai/gpt-4o-mini`)
@@ -34,18 +39,23 @@ export function createLLM(options: CreateLLMOptions): LLMClient {
     const known = Object.keys(providers).join(', ')
     throw new Error(`provider "${kind}" is not known; use one of ${known}, or give a baseURL`)
   }
-  return new OpenAICompatibleClient({
+  return {
     provider,
     model: options.model.slice(slash + 1),
-    headers: { ...authorization(provider, preset, options.apiKey), ...options.headers },
-    baseURL: options.baseURL ?? addressOf(provider, preset, environment()),
+    headers: { ...authorization(provider, preset, options.apiKey, env), ...options.headers },
+    baseURL: options.baseURL ?? addressOf(provider, preset, env),
     ...(preset.streamOptions === undefined ? {} : { streamOptions: preset.streamOptions }),
     ...(options.timeouts ? { timeouts: options.timeouts } : {}),
-  })
+  }
 }
 
-function authorization(provider: string, preset: Provider, given: string | undefined): Record<string, string> {
-  const apiKey = given || (preset.apiKeyEnv ? environment()[preset.apiKeyEnv] : undefined)
+function authorization(
+  provider: string,
+  preset: Provider,
+  given: string | undefined,
+  env: Environment,
+): Record<string, string> {
+  const apiKey = given || (preset.apiKeyEnv ? env[preset.apiKeyEnv] : undefined)
   if (apiKey) return preset.keyHeader ? { [preset.keyHeader]: apiKey } : { authorization: `Bearer ${apiKey}` }
   if (preset.needsKey === false) return {}
   const variable = preset.apiKeyEnv ? `, or set ${preset.apiKeyEnv}` : ''

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { isObject, parseJSON } from '../json.ts'
 import { GatewayError } from '../server/errors.ts'
+import { withSource } from '../source.ts'
 import type {
   CallOptions,
   ChatCompletion,
@@ -37,12 +38,12 @@ export class OpenAICompatibleClient implements LLMClient {
     this.#streamOptions = options.streamOptions ?? true
   }
 
-  async complete(request: ChatRequest, call?: CallOptions): Promise<ChatCompletion> {
-    return (await this.#postJSON('/chat/completions', request, call)) as unknown as ChatCompletion
+  complete(request: ChatRequest, call?: CallOptions): Promise<ChatCompletion> {
+    return this.#postJSON<ChatCompletion>('/chat/completions', request, call)
   }
 
-  async embed(request: EmbeddingRequest, call?: CallOptions): Promise<EmbeddingResponse> {
-    return (await this.#postJSON('/embeddings', request, call)) as unknown as EmbeddingResponse
+  embed(request: EmbeddingRequest, call?: CallOptions): Promise<EmbeddingResponse> {
+    return this.#postJSON<EmbeddingResponse>('/embeddings', request, call)
   }
 
   stream(request: ChatRequest, call?: CallOptions): AsyncIterable<ChatCompletionChunk> {
@@ -91,11 +92,8 @@ export class OpenAICompatibleClient implements LLMClient {
     return JSON.stringify(this.model === '*' ? request : { ...request, model: this.model })
   }
 
-  #postJSON(
-    path: string,
-    request: ChatRequest | EmbeddingRequest,
-    call?: CallOptions,
-  ): Promise<Record<string, unknown>> {
+  /** What the provider answers is taken at its word: the gateway passes it on and reads little of it. */
+  #postJSON<Answer>(path: string, request: ChatRequest | EmbeddingRequest, call?: CallOptions): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const body = new BodyCollector()
       let status = 0
@@ -114,7 +112,9 @@ export class OpenAICompatibleClient implements LLMClient {
             const text = body.text()
             if (status < 200 || status >= 300) return reject(upstreamError(status, headers, text))
             const answer = tryParseObject(text)
-            if (answer) resolve(answer)
+            // Some providers (OpenRouter) answer 200 with an error in the body.
+            if (answer?.error && !answer.choices) reject(streamErrorEvent(answer.error))
+            else if (answer) resolve(answer as Answer)
             else reject(malformed('the upstream provider answered something that is not a JSON object'))
           },
           onError: reject,
@@ -189,7 +189,7 @@ class BodyCollector {
 function tryParseObject(text: string): Record<string, unknown> | undefined {
   try {
     const value = parseJSON(text)
-    return isObject(value) ? value : undefined
+    return isObject(value) ? withSource(value, text) : undefined
   } catch {
     return undefined
   }

@@ -51,13 +51,20 @@ export class ModelRouter {
 
   /** @throws GatewayError `model_not_found` */
   resolve(model: string): Route {
+    const route = this.find(model)
+    if (route) return route
+    throw new GatewayError('model_not_found', `model "${model}" not found`, { param: 'model' })
+  }
+
+  /** As {@link resolve}, undefined when no entry serves the model. */
+  find(model: string): Route | undefined {
     const exact = this.#exact.get(model)
     if (exact) return { entry: exact, model }
     for (const entry of this.#wildcards) {
       const prefix = entry.model.slice(0, -1)
       if (model.startsWith(prefix) && model.length > prefix.length) return { entry, model: model.slice(prefix.length) }
     }
-    throw new GatewayError('model_not_found', `model "${model}" not found`, { param: 'model' })
+    return undefined
   }
 
   /** In the order of registration, exact ids first. */

@@ -22,7 +22,10 @@ export async function readJSON(request: Request, { bodyLimit, jsonDepth }: BodyL
   if (type && !/^(application\/([\w.-]+\+)?json|text\/plain)\b/i.test(type)) {
     throw new GatewayError('unsupported_media_type', 'send the request body as application/json')
   }
-  const text = decode(await readBytes(request, bodyLimit))
+  const bytes = await readBytes(request, bodyLimit)
+  // Outside HTTP nothing holds a body to its declared length.
+  if (bytes.byteLength > bodyLimit) throw tooLarge(bodyLimit)
+  const text = decode(bytes)
   const value = parse(text)
   if (!isWithinDepth(value, jsonDepth)) {
     throw new GatewayError('invalid_request', `the request body is nested deeper than ${jsonDepth} levels`)
@@ -30,15 +33,14 @@ export async function readJSON(request: Request, { bodyLimit, jsonDepth }: BodyL
   return value
 }
 
-async function readBytes(request: Request, limit: number): Promise<ArrayBuffer | Uint8Array> {
+function readBytes(request: Request, limit: number): Promise<ArrayBuffer | Uint8Array> {
   const declared = request.headers.get('content-length')
   if (Number(declared) > limit) throw tooLarge(limit)
-  try {
-    return declared === null ? await readChunks(request, limit) : await request.arrayBuffer()
-  } catch (error) {
+  const bytes = declared === null ? readChunks(request, limit) : request.arrayBuffer()
+  return bytes.catch((error: unknown) => {
     if (error instanceof GatewayError) throw error
     throw new GatewayError('client_closed', 'the request body did not arrive whole', { cause: error })
-  }
+  })
 }
 
 /** A body of unknown length is counted while it arrives, and refused as soon as it is too long. */

@@ -39,12 +39,13 @@ async function streamCompletion(
   exchange.stream = true
   const wantsUsage = asked.stream_options?.include_usage === true
   const request: ChatRequest = { ...asked, stream_options: { ...asked.stream_options, include_usage: true } }
-  let chunks = openStream(client, request, exchange)
+  let chunks: AsyncIterator<ChatCompletionChunk> | undefined
   let received = 0
 
   // Until the first chunk, or the first keep-alive, a failure can still be told by its status.
   const begin = async (): Promise<IteratorResult<ChatCompletionChunk>> => {
     try {
+      chunks = client.stream(request, exchange.call)[Symbol.asyncIterator]()
       return await chunks.next()
     } catch (error) {
       if (!(error instanceof GatewayError) || error.kind !== 'unsupported') throw error
@@ -61,8 +62,8 @@ async function streamCompletion(
   })
 
   const items: AsyncIterator<ChatCompletionChunk> = {
-    next: () => (received === 0 && !first ? firstChunk : chunks.next()),
-    return: async () => (await chunks.return?.()) ?? { done: true, value: undefined },
+    next: () => (chunks && (received > 0 || first) ? chunks.next() : firstChunk),
+    return: async () => (await chunks?.return?.()) ?? { done: true, value: undefined },
   }
 
   return exchange.eventStream(
@@ -92,9 +93,6 @@ async function streamCompletion(
     }),
   )
 }
-
-const openStream = (client: LLMClient, request: ChatRequest, exchange: Exchange): AsyncIterator<ChatCompletionChunk> =>
-  client.stream(request, exchange.call)[Symbol.asyncIterator]()
 
 const isClientClosed = (error: unknown): boolean => error instanceof GatewayError && error.kind === 'client_closed'
 

@@ -105,10 +105,16 @@ export function errorAnswer(error: GatewayError): { status: number; headers: Rec
 
 /**
  * An upstream's own error body, completed to OpenAI's envelope if it nearly is one; undefined if it is something else.
- * Some servers leave out `param` or `code`, which the SDKs and our promise expect.
+ * Some servers leave out `param` or `code`, or put a number there, which the SDKs and our promise do not expect.
  */
 export function completeEnvelope(body: unknown): ErrorBody | undefined {
   if (!isObject(body) || !isObject(body.error) || typeof body.error.message !== 'string') return undefined
-  const error = { type: 'invalid_request_error', param: null, code: null, ...body.error, message: body.error.message }
-  return { ...body, error } as ErrorBody
+  const { message, type, param, code } = body.error
+  const completed = {
+    message,
+    type: typeof type === 'string' ? type : 'invalid_request_error',
+    param: typeof param === 'string' ? param : null,
+    code: typeof code === 'string' || typeof code === 'number' ? String(code) : null,
+  }
+  return { ...body, error: { ...body.error, ...completed } }
 }

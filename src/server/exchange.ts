@@ -1,6 +1,7 @@
 import type { AuthVerifyResult } from '../auth/auth-plugin.ts'
 import type { CompletionUsage, Outcome } from '../hooks/events.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
+import { toJSONText } from '../source.ts'
 import type { CallOptions } from '../types.ts'
 import { errorAnswer, type GatewayError, toGatewayError } from './errors.ts'
 
@@ -73,10 +74,10 @@ export class Exchange {
   }
 
   /** A whole answer. Ends the exchange. */
-  json(status: number, body: unknown, headers?: Readonly<Record<string, string>>): Response {
-    const text = JSON.stringify(body)
+  json(status: number, body: object, headers?: Readonly<Record<string, string>>): Response {
+    const bytes = Buffer.from(toJSONText(body))
     this.end(status, 'ok')
-    return this.#respond(status, text, { 'content-type': 'application/json', ...headers })
+    return this.#respond(status, bytes, { 'content-type': 'application/json', ...headers })
   }
 
   /** An answer without a body. Ends the exchange. */
@@ -157,7 +158,11 @@ export class Exchange {
     return performance.now() - this.startedAt
   }
 
-  #respond(status: number, body: string | ReadableStream | null, headers?: Readonly<Record<string, string>>): Response {
+  #respond(
+    status: number,
+    body: Uint8Array<ArrayBuffer> | ReadableStream | string | null,
+    headers?: Readonly<Record<string, string>>,
+  ): Response {
     return new Response(body, {
       status,
       headers: {

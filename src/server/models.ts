@@ -6,10 +6,14 @@ import type { Endpoint } from './context.ts'
 /** `GET /v1/models`: the models that the caller may use. */
 export const listModels: Endpoint = (exchange, { router }) => {
   const allowed = allowedModels(exchange.principal)
-  const data = router
-    .list()
-    .filter((entry) => mayUse(allowed, entry.model))
-    .map((entry) => describe(entry.model, entry))
+  const entries = router.list()
+  const data = entries.filter(({ model }) => mayUse(allowed, model)).map((entry) => describe(entry.model, entry))
+  // A key for `openai/x` may see that one of `openai/*`, though not the wildcard.
+  const listed = new Set(entries.map(({ model }) => model))
+  for (const id of allowed ?? []) {
+    const entry = listed.has(id) || id.endsWith('*') ? undefined : router.find(id)?.entry
+    if (entry) data.push(describe(id, entry))
+  }
   return exchange.json(200, { object: 'list', data })
 }
 

@@ -49,7 +49,12 @@ export interface HandleContext {
   principal?: AuthVerifyResult | null
   /** Default: a new one. */
   requestId?: string
+  /** Headers for the answer, such as a host's CORS headers. */
+  headers?: Readonly<Record<string, string>>
 }
+
+/** How long a client that was told of the end may take to read it. */
+const lastWordsMs = 1000
 
 const corsHeaders = { 'access-control-allow-origin': '*', 'access-control-expose-headers': '*' }
 const preflightHeaders = {
@@ -120,7 +125,7 @@ export class OaiServer {
     const exchange = new Exchange(request, {
       requestId: context.requestId ?? `req_${crypto.randomUUID()}`,
       hooks: this.hooks,
-      headers: this.#headers,
+      headers: context.headers ? { ...this.#headers, ...context.headers } : this.#headers,
       onEnd: this.#onEnd,
     })
     this.#open.add(exchange)
@@ -146,18 +151,27 @@ export class OaiServer {
   /** Listens on `hostname:port`, on Node as on Bun. Resolves with the address. */
   async start(): Promise<{ hostname: string; port: number; url: string }> {
     this.#listener ??= listen((request) => this.handle(request), this.#port, this.#hostname)
-    const { port } = await this.#listener
+    const { port } = await this.#listener.catch((error: unknown) => {
+      this.#listener = undefined
+      throw error
+    })
     return { hostname: this.#hostname, port, url: `http://${this.#hostname}:${port}` }
   }
 
-  /** Stops listening and waits for open requests, at most `drainMs` milliseconds (default 60 000). */
+  /**
+   * Stops listening and waits for open requests, at most `drainMs` milliseconds (default 60 000); then breaks off the
+   * rest, and a second later closes the connections of clients that do not take that in.
+   */
   async stop({ drainMs = 60_000 }: { drainMs?: number } = {}): Promise<void> {
     this.#context.readiness.drain()
     const listener = await this.#listener
     this.#listener = undefined
-    const timer = setTimeout(() => this.abortOpenRequests(), drainMs)
-    await listener?.close()
-    clearTimeout(timer)
+    if (!listener) return
+    const breakOff = setTimeout(() => this.abortOpenRequests(), drainMs)
+    const cut = setTimeout(() => listener.closeAll(), drainMs + lastWordsMs)
+    await listener.close()
+    clearTimeout(breakOff)
+    clearTimeout(cut)
   }
 
   async #answer(exchange: Exchange, context: HandleContext): Promise<Response> {
@@ -166,14 +180,12 @@ export class OaiServer {
     exchange.route = match.route
     exchange.parameter = match.parameter
     // Before 404 and 405: what exists here is nobody's business who has no key.
-    if (!match.open) exchange.principal = await this.#principal(exchange, context)
+    if (context.principal !== undefined) exchange.principal = context.principal
+    else if (this.#auth && !match.open) exchange.principal = await this.#authenticate(exchange, this.#auth)
     return match.endpoint(exchange, this.#context)
   }
 
-  async #principal(exchange: Exchange, { principal }: HandleContext): Promise<AuthVerifyResult | null> {
-    if (principal !== undefined) return principal
-    const auth = this.#auth
-    if (!auth) return null
-    return authenticate(() => auth.verify(exchange.request.headers), this.hooks, exchange.requestId)
+  #authenticate({ request, requestId }: Exchange, auth: AuthPlugin): Promise<AuthVerifyResult> {
+    return authenticate(() => auth.verify(request.headers), this.hooks, requestId)
   }
 }

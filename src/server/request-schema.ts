@@ -56,13 +56,18 @@ const EmbeddingBody = Type.Object({
   user: Nullable(Type.String()),
 })
 
+const objectFields = ['stream_options', 'response_format', 'logit_bias', 'metadata'] as const
 const chatBody = Compile(ChatBody)
 const embeddingBody = Compile(EmbeddingBody)
 
 /** @throws GatewayError `invalid_request` whose `param` names the field */
 export function asChatRequest(value: unknown): ChatRequest {
-  if (chatBody.Check(value)) return value as unknown as ChatRequest
-  throw invalidField(value, chatBody.Errors(value))
+  if (!chatBody.Check(value)) throw invalidField(value, chatBody.Errors(value))
+  // A number that is kept as text is an object to the schema.
+  const param = objectFields.find((name) => value[name] && !isObject(value[name]))
+  if (param)
+    throw new GatewayError('invalid_request', `invalid value for '${param}': must be object or null`, { param })
+  return value as unknown as ChatRequest
 }
 
 /** @throws GatewayError `invalid_request` whose `param` names the field */
@@ -80,8 +85,12 @@ interface SchemaViolation {
 
 function invalidField(value: unknown, violations: readonly SchemaViolation[]): GatewayError {
   if (!isObject(value)) return new GatewayError('invalid_request', 'the request body must be a JSON object')
-  // A union reports each of its branches first and itself last.
-  const violation = violations.find(({ keyword }) => keyword !== 'anyOf') ?? violations[0]
+  // A union reports each of its branches first and itself last; the branch that got furthest knows best.
+  const [first] = violations.filter(({ keyword }) => keyword !== 'anyOf')
+  const violation = violations.reduce(
+    (deepest, other) => (isInside(other, deepest) ? other : deepest),
+    first ?? violations[0],
+  )
   const union = violations.find(
     ({ keyword, instancePath }) => keyword === 'anyOf' && instancePath === violation?.instancePath,
   )
@@ -91,6 +100,9 @@ function invalidField(value: unknown, violations: readonly SchemaViolation[]): G
   const reason = union ? expected(violations, union.instancePath) : violation?.message
   return new GatewayError('invalid_request', `invalid value for '${param}': ${reason}`, { param })
 }
+
+const isInside = (inner: SchemaViolation, outer: SchemaViolation | undefined): boolean =>
+  outer !== undefined && inner.keyword !== 'anyOf' && inner.instancePath.startsWith(`${outer.instancePath}/`)
 
 function expected(violations: readonly SchemaViolation[], path: string): string {
   const branches = violations.filter(({ keyword, instancePath }) => keyword === 'type' && instancePath === path)

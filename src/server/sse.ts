@@ -1,6 +1,13 @@
-const encoder = new TextEncoder()
-const keepAliveComment = encoder.encode(': keep-alive\n\n')
-const doneEvent = encoder.encode('data: [DONE]\n\n')
+import { toJSONText } from '../source.ts'
+
+const keepAliveComment = Buffer.from(': keep-alive\n\n')
+const doneEvent = Buffer.from('data: [DONE]\n\n')
+
+/** JSON that came with line breaks (an upstream may send `data:` over several lines) is written anew, on one. */
+function eventOf(value: object): Uint8Array {
+  const text = toJSONText(value)
+  return Buffer.from(`data: ${text.includes('\n') ? JSON.stringify(value) : text}\n\n`)
+}
 
 export interface EventStreamOptions<T> {
   /** Events that were taken from the iterator before the stream began. */
@@ -22,7 +29,8 @@ export interface EventStreamOptions<T> {
 /** Events for OpenAI clients: `data: {json}` per item, then `data: [DONE]`, exactly once and only when all went well. */
 export function encodeEvents<T>(items: AsyncIterator<T>, options: EventStreamOptions<T>): ReadableStream<Uint8Array> {
   let pending = options.first
-  let idle = false
+  let idle = true
+  let cancelled = false
   let timer: ReturnType<typeof setInterval> | undefined
 
   return new ReadableStream<Uint8Array>(
@@ -40,6 +48,7 @@ export function encodeEvents<T>(items: AsyncIterator<T>, options: EventStreamOpt
           for (;;) {
             const result = pending ?? (await items.next())
             pending = undefined
+            if (cancelled) return
             if (result.done) {
               options.onDone()
               clearInterval(timer)
@@ -50,16 +59,19 @@ export function encodeEvents<T>(items: AsyncIterator<T>, options: EventStreamOpt
             const event = options.encode(result.value)
             if (!event) continue
             idle = false
-            controller.enqueue(encoder.encode(`data: ${JSON.stringify(event)}\n\n`))
+            controller.enqueue(eventOf(event))
             return
           }
         } catch (error) {
+          if (cancelled) return
           clearInterval(timer)
-          controller.enqueue(encoder.encode(`data: ${JSON.stringify(options.onError(error))}\n\n`))
+          items.return?.().catch(() => {})
+          controller.enqueue(eventOf(options.onError(error)))
           controller.close()
         }
       },
       async cancel(reason) {
+        cancelled = true
         clearInterval(timer)
         options.onCancel(reason)
         await items.return?.()

@@ -1,0 +1,18 @@
+/** Signalbox as it is deployed: the whole app, from a configuration. `BENCH_LOG=info` writes one line per request. */
+import pino from 'pino'
+import { buildApp } from '../src/app.ts'
+import { parseConfig } from '../src/config/load.ts'
+import { serveMeasured } from './measured.ts'
+
+const { BENCH_UPSTREAM, BENCH_KEY, BENCH_LOG = 'silent' } = process.env
+const config = parseConfig(
+  `
+auth: { keys: [{ key: ${BENCH_KEY}, user: bench }] }
+providers: { bench: { kind: openai-compatible, baseURL: '${BENCH_UPSTREAM}/v1', apiKey: upstream } }
+models: { bench: { targets: [{ model: bench/bench }] } }
+`,
+  'bench',
+  {},
+)
+const logger = pino({ level: BENCH_LOG }, pino.destination({ dest: '/dev/null', sync: false }))
+await serveMeasured(await buildApp({ config, logger }))

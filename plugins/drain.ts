@@ -1,0 +1,48 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import fp from 'fastify-plugin'
+import { trackConnections } from '../src/server/connections.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /**
+     * Takes the app out of service: readiness off; serve on for `delayMs`, until the cluster has noticed; stop listening;
+     * give open requests the rest of the drain timeout; break off what is left, telling its clients.
+     */
+    drain(delayMs?: number): Promise<void>
+  }
+}
+
+export interface DrainOptions {
+  /** How long open requests may take once the app has stopped listening, in milliseconds. Default 60 000. */
+  timeoutMs?: number
+}
+
+/** How long a client that was told of the end may take to read it, in milliseconds. */
+const lastWords = 1000
+
+export const drain = fp<DrainOptions>(
+  async (app, { timeoutMs = 60_000 }) => {
+    const connections = trackConnections(app.server)
+
+    const breakOff = async (): Promise<void> => {
+      app.log.warn({ openRequests: app.oaiServer.openRequests }, 'The drain timeout is over: breaking off what is open')
+      app.oaiServer.abortOpenRequests()
+      await sleep(lastWords, undefined, { ref: false })
+      app.server.closeAllConnections()
+    }
+
+    app.decorate('drain', async (delayMs = 0) => {
+      const { openRequests } = app.oaiServer
+      app.log.info({ openRequests }, 'Shutting down: readiness is off, open requests may finish')
+      app.readiness.drain()
+      if (delayMs > 0) await sleep(delayMs)
+      const stopSweeping = connections.sweep()
+      const deadline = setTimeout(() => void breakOff(), timeoutMs)
+      await app.close()
+      stopSweeping()
+      clearTimeout(deadline)
+      app.log.info('Signalbox has stopped')
+    })
+  },
+  { name: 'signalbox-drain', dependencies: ['signalbox-health', 'signalbox-oai-server'] },
+)

@@ -1,0 +1,195 @@
+import t from 'tap'
+import { type CreateLLMOptions, createLLM } from '../../src/index.ts'
+import { providers } from '../../src/llm/providers.ts'
+import { startUpstream } from '../upstream.ts'
+
+const upstream = await startUpstream()
+t.teardown(() => upstream.close())
+
+const variables = Object.values(providers).flatMap(({ apiKeyEnv, baseURLEnv }) => [apiKeyEnv, baseURLEnv])
+const inherited = { ...process.env }
+
+/** Of all providers, the process knows what these variables say. */
+function setEnvironment(env: Record<string, string> = {}): void {
+  for (const name of variables) if (name) delete process.env[name]
+  Object.assign(process.env, env)
+}
+t.beforeEach(() => {
+  upstream.reset()
+  setEnvironment()
+})
+t.teardown(() => {
+  setEnvironment()
+  Object.assign(process.env, inherited)
+})
+
+/** What the upstream receives from a client with these options. */
+async function received(options: CreateLLMOptions, model = 'asked') {
+  const client = createLLM(options)
+  try {
+    await client.complete({ model, messages: [{ role: 'user', content: 'hi' }] })
+  } finally {
+    await client.close?.()
+  }
+  const { path, headers, body } = upstream.last()
+  return { path, headers, body, client }
+}
+
+const root = new URL(upstream.baseURL).origin
+const { baseURL } = upstream
+
+t.test('a model is provider/name, and the name may contain slashes', async (t) => {
+  const { client, body } = await received({ model: 'lab/org/small:1.5', baseURL })
+  t.match(client, { provider: 'lab', model: 'org/small:1.5' })
+  t.match(body, { model: 'org/small:1.5' })
+})
+
+t.test('provider/* takes the name from each request', async (t) => {
+  const { client, body } = await received({ model: 'lab/*', baseURL }, 'of/the:request')
+  t.match(client, { provider: 'lab', model: '*' })
+  t.match(body, { model: 'of/the:request' })
+})
+
+t.test('a model that is not written so is refused', async (t) => {
+  for (const model of ['gpt-4o', '/gpt-4o', 'openai/', '/', '']) {
+    t.throws(() => createLLM({ model, apiKey: 'k', baseURL }), { message: /must be written as provider\/name/ }, model)
+  }
+})
+
+t.test('an unknown provider is refused, with those that are known', async (t) => {
+  for (const model of ['nowhere/m', 'toString/m', '__proto__/m', 'OpenAI/m']) {
+    t.throws(() => createLLM({ model, apiKey: 'k' }), { message: /is not known; use one of openai, .*groq/ }, model)
+  }
+  t.throws(() => createLLM({ model: 'lab/m', kind: 'nowhere', baseURL }), {
+    message: /provider "nowhere" is not known/,
+  })
+})
+
+t.test('with an address, any name is a server of your own', async (t) => {
+  const { path, headers } = await received({ model: 'mine/m', baseURL })
+  t.equal(path, '/v1/chat/completions')
+  t.equal(headers.authorization, undefined)
+  const keyed = await received({ model: 'mine/m', baseURL, apiKey: 'sk-mine' })
+  t.equal(keyed.headers.authorization, 'Bearer sk-mine')
+})
+
+t.test('the key', async (t) => {
+  t.test('is the one given, then the one of the environment', async (t) => {
+    setEnvironment({ GROQ_API_KEY: 'sk-environment' })
+    t.match((await received({ model: 'groq/m', baseURL })).headers, { authorization: 'Bearer sk-environment' })
+    const given = await received({ model: 'groq/m', baseURL, apiKey: 'sk-given' })
+    t.match(given.headers, { authorization: 'Bearer sk-given' })
+    const empty = await received({ model: 'groq/m', baseURL, apiKey: '' })
+    t.match(empty.headers, { authorization: 'Bearer sk-environment' }, 'an empty one is none')
+  })
+
+  t.test("that is missing is an error that names the provider's variable", async (t) => {
+    for (const [model, variable] of [
+      ['openai/m', 'OPENAI_API_KEY'],
+      ['groq/m', 'GROQ_API_KEY'],
+      ['azure/m', 'AZURE_OPENAI_API_KEY'],
+    ] as const) {
+      const provider = model.split('/')[0]
+      t.throws(() => createLLM({ model }), {
+        message: `provider "${provider}" needs an API key: give apiKey, or set ${variable}`,
+      })
+    }
+  })
+
+  t.test('of one provider is never sent to another', async (t) => {
+    setEnvironment({ OPENAI_API_KEY: 'sk-openai' })
+    t.equal((await received({ model: 'lab/m', baseURL })).headers.authorization, undefined)
+    t.equal((await received({ model: 'vllm/m', baseURL })).headers.authorization, undefined)
+  })
+
+  t.test("goes into the provider's own header where it has one", async (t) => {
+    const { headers } = await received({ model: 'azure/m', baseURL, apiKey: 'sk-azure' })
+    t.equal(headers['api-key'], 'sk-azure')
+    t.equal(headers.authorization, undefined)
+  })
+
+  t.test('is not needed by a server of your own', async (t) => {
+    for (const model of ['ollama/m', 'vllm/m', 'sglang/m']) {
+      t.equal((await received({ model, baseURL })).headers.authorization, undefined, model)
+    }
+    t.match((await received({ model: 'vllm/m', baseURL, apiKey: 'k' })).headers, { authorization: 'Bearer k' })
+  })
+})
+
+t.test('the address', async (t) => {
+  t.test('is the one given, then the one of the environment', async (t) => {
+    setEnvironment({ OPENAI_BASE_URL: `${root}/from-environment` })
+    upstream.behave((_request, exchange) => exchange.json(200, {}))
+    t.equal((await received({ model: 'openai/m', apiKey: 'k' })).path, '/from-environment/chat/completions')
+    t.equal((await received({ model: 'openai/m', apiKey: 'k', baseURL })).path, '/v1/chat/completions')
+  })
+
+  t.test('may end in a slash, or have no path at all', async (t) => {
+    upstream.behave((_request, exchange) => exchange.json(200, {}))
+    for (const [address, path] of [
+      [`${root}/v1/`, '/v1/chat/completions'],
+      [`${root}/a/b//`, '/a/b/chat/completions'],
+      [root, '/chat/completions'],
+      [`${root}/`, '/chat/completions'],
+    ] as const) {
+      t.equal((await received({ model: 'lab/m', baseURL: address })).path, path, address)
+    }
+  })
+
+  t.test('of a variable that names a host gets the path that belongs to it', async (t) => {
+    upstream.behave((_request, exchange) => exchange.json(200, {}))
+    for (const [variable, value, model, path] of [
+      ['OLLAMA_BASE_URL', root, 'ollama/m', '/v1/chat/completions'],
+      ['OLLAMA_BASE_URL', `${root}/`, 'ollama/m', '/v1/chat/completions'],
+      ['OLLAMA_BASE_URL', `${root}/v1`, 'ollama/m', '/v1/chat/completions'],
+      ['OLLAMA_BASE_URL', `${root}/proxy`, 'ollama/m', '/proxy/v1/chat/completions'],
+      ['AZURE_OPENAI_ENDPOINT', `${root}/`, 'azure/m', '/openai/v1/chat/completions'],
+      ['AZURE_OPENAI_ENDPOINT', `${root}/openai/v1/`, 'azure/m', '/openai/v1/chat/completions'],
+    ] as const) {
+      setEnvironment({ [variable]: value })
+      t.equal((await received({ model, apiKey: 'k' })).path, path, value)
+    }
+  })
+
+  t.test('that is missing is an error that says so', async (t) => {
+    t.throws(() => createLLM({ model: 'vllm/m' }), {
+      message: /provider "vllm" needs an address: give baseURL, or set VLLM_BASE_URL/,
+    })
+    t.throws(() => createLLM({ model: 'mine/m', kind: 'openai-compatible' }), {
+      message: 'provider "mine" needs an address: give baseURL',
+    })
+  })
+})
+
+t.test('kind says what a provider of another name is', async (t) => {
+  setEnvironment({ GROQ_API_KEY: 'sk-groq' })
+  const { client, headers } = await received({ model: 'team-groq/m', kind: 'groq', baseURL })
+  t.equal(client.provider, 'team-groq')
+  t.match(headers, { authorization: 'Bearer sk-groq' })
+})
+
+t.test('a provider that refuses stream_options is not sent any', async (t) => {
+  const client = createLLM({ model: 'mistral/m', apiKey: 'k', baseURL })
+  t.teardown(() => client.close?.())
+  const messages = [{ role: 'user' as const, content: 'hi' }]
+  for await (const _chunk of client.stream({
+    model: 'm',
+    messages,
+    stream: true,
+    stream_options: { include_usage: true },
+  })) {
+    // The chunks are not the point.
+  }
+  t.strictSame(upstream.last().body, { model: 'm', messages, stream: true })
+})
+
+t.test('headers of your own are sent with every request', async (t) => {
+  const { headers } = await received({ model: 'lab/m', baseURL, headers: { 'x-tenant': 'blue', 'x-other': '1' } })
+  t.match(headers, { 'x-tenant': 'blue', 'x-other': '1', 'content-type': 'application/json' })
+})
+
+t.test('timeouts of your own hold', async (t) => {
+  upstream.behave(() => undefined)
+  const failed = received({ model: 'lab/m', baseURL, timeouts: { total: 50 } })
+  await t.rejects(failed, { code: 'upstream_timeout', status: 504 })
+})

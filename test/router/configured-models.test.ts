@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { parseConfig } from '../../src/config/load.ts'
+import type { LLMClient } from '../../src/index.ts'
+import { configuredModels } from '../../src/router/configured-models.ts'
+import { startUpstream } from '../upstream.ts'
+
+const upstream = await startUpstream()
+t.teardown(() => upstream.close())
+t.beforeEach(() => upstream.reset())
+
+const modelsOf = (yaml: string) => configuredModels(parseConfig(yaml, 'the test', {}))
+const ask = { messages: [{ role: 'user' as const, content: 'hi' }] }
+const lab = `{ baseURL: '${upstream.baseURL}', apiKey: sk-lab }`
+
+t.test('without any provider there is the demo model, and it says that it is one', async (t) => {
+  const { entries, close } = modelsOf('')
+  t.equal(entries.length, 1)
+  t.match(entries[0], { model: 'demo/echo', client: { provider: 'demo' }, capabilities: { demo: true } })
+  await close()
+})
+
+t.test('without models, every provider is served under its name', async (t) => {
+  const { entries, close } = modelsOf(`providers: { lab: ${lab}, other: ${lab} }`)
+  t.teardown(close)
+  t.strictSame(
+    entries.map(({ model, client }) => [model, client.provider]),
+    [
+      ['lab/*', 'lab'],
+      ['other/*', 'other'],
+    ],
+  )
+  await entries[0]?.client.complete({ ...ask, model: 'any' })
+  t.match(upstream.last(), { body: { model: 'any' }, headers: { authorization: 'Bearer sk-lab' } })
+})
+
+t.test('a model is what its target is called at its provider', async (t) => {
+  const { entries, close } = modelsOf(`
+    providers: { lab: ${lab} }
+    models:
+      fast: { targets: [{ model: lab/org/small:1 }], capabilities: { vision: true } }
+      all-*: { targets: [{ model: lab/* }] }`)
+  t.teardown(close)
+  t.match(entries, [{ model: 'fast', capabilities: { vision: true } }, { model: 'all-*' }])
+  t.notOk(entries.some((entry) => 'capabilities' in entry && entry.capabilities === undefined))
+  for (const [index, asked, sent] of [
+    [0, 'fast', 'org/small:1'],
+    [1, 'of-these', 'of-these'],
+  ] as const) {
+    await entries[index]?.client.complete({ ...ask, model: asked })
+    t.match(upstream.last().body, { model: sent })
+  }
+})
+
+t.test('several targets are drawn by weight, 1 when it is not said', async (t) => {
+  const { entries, close } = modelsOf(`
+    providers: { lab: ${lab} }
+    models:
+      mixed: { targets: [{ model: lab/never, weight: 0 }, { model: lab/always }] }`)
+  t.teardown(close)
+  for (let i = 0; i < 20; i++) await entries[0]?.client.complete({ ...ask, model: 'mixed' })
+  t.equal(upstream.requests.length, 20)
+  t.ok(upstream.requests.every(({ body }) => (body as { model: string }).model === 'always'))
+})
+
+t.test('all models of a provider share its connections', async (t) => {
+  const upstream = await startUpstream()
+  t.teardown(() => upstream.close())
+  const { entries, close } = modelsOf(`
+    providers: { lab: { baseURL: '${upstream.baseURL}' } }
+    models: { a: { targets: [{ model: lab/a }] }, b: { targets: [{ model: lab/b }] } }`)
+  for (const { client, model } of entries) {
+    await client.complete({ ...ask, model })
+    // A connection is free again with the next turn of the event loop.
+    await sleep(10)
+  }
+  t.equal(upstream.requests.length, 2)
+  t.equal(upstream.openConnections(), 1)
+  await close()
+  await t.rejects(async () => {
+    await entries[0]?.client.complete({ ...ask, model: 'a' })
+  }, 'closing ends them all')
+})
+
+t.test('the fields of a provider reach its client', async (t) => {
+  const { entries, close } = modelsOf(`
+    providers:
+      lab:
+        kind: openai-compatible
+        baseURL: '${upstream.baseURL}/'
+        apiKey: sk-other
+        headers: { x-tenant: blue }
+        timeouts: { total: 100ms }`)
+  t.teardown(close)
+  const client = entries[0]?.client as LLMClient
+  await client.complete({ ...ask, model: 'm' })
+  t.match(upstream.last(), {
+    path: '/v1/chat/completions',
+    headers: { authorization: 'Bearer sk-other', 'x-tenant': 'blue' },
+  })
+  upstream.behave(() => undefined)
+  await t.rejects(client.complete({ ...ask, model: 'm' }), { code: 'upstream_timeout', status: 504 })
+})
+
+t.test('what a provider lacks is an error that names it', async (t) => {
+  t.throws(() => modelsOf('providers: { lab: {} }'), { message: /provider "lab" is not known/ })
+  t.throws(() => modelsOf('providers: { vllm: {} }'), { message: /provider "vllm" needs an address/ })
+  t.throws(() => modelsOf('providers: { mine: { kind: openai-compatible } }'), { message: /"mine" needs an address/ })
+  t.throws(() => modelsOf('providers: { mine: { kind: nonsense, baseURL: "http://x" } }'), { message: /"nonsense"/ })
+})

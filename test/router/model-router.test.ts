@@ -1,0 +1,106 @@
+import t from 'tap'
+import { createDemo, ModelRouter } from '../../src/index.ts'
+
+const client = createDemo()
+const routerOf = (...models: string[]): ModelRouter => {
+  const router = new ModelRouter()
+  for (const model of models) router.register({ model, client })
+  return router
+}
+
+t.test('an id leads to its entry', async (t) => {
+  const router = new ModelRouter()
+  const entry = { model: 'gpt', client, capabilities: { vision: true }, created: 5 }
+  router.register(entry)
+  const route = router.resolve('gpt')
+  t.equal(route.entry, entry)
+  t.equal(route.model, 'gpt')
+  t.equal(router.get('gpt'), entry)
+})
+
+t.test('an unknown model is a 404 that names it', async (t) => {
+  for (const id of ['other', 'GPT', 'gpt-4', 'gp', '', '__proto__', 'constructor']) {
+    t.throws(() => routerOf('gpt').resolve(id), {
+      code: 'model_not_found',
+      status: 404,
+      message: `model "${id}" not found`,
+      param: 'model',
+    })
+  }
+})
+
+t.test('one may look whether a model is served', async (t) => {
+  const router = routerOf('gpt', 'openai/*')
+  t.match(router.find('gpt'), { entry: { model: 'gpt' }, model: 'gpt' })
+  t.match(router.find('openai/x'), { entry: { model: 'openai/*' }, model: 'x' })
+  t.equal(router.find('other'), undefined)
+})
+
+t.test('a wildcard serves every id that begins with it, under the rest of the id', async (t) => {
+  const router = routerOf('openai/*')
+  t.match(router.resolve('openai/gpt-4o'), { entry: { model: 'openai/*' }, model: 'gpt-4o' })
+  t.match(router.resolve('openai/ft:gpt-4o:org/x.1'), { model: 'ft:gpt-4o:org/x.1' })
+  for (const id of ['openai/', 'openai', 'xopenai/gpt', 'azure/gpt']) {
+    t.throws(() => router.resolve(id), { code: 'model_not_found' }, id)
+  }
+})
+
+t.test('a lone star serves everything', async (t) => {
+  t.match(routerOf('*').resolve('anything/at:all'), { entry: { model: '*' }, model: 'anything/at:all' })
+})
+
+t.test('an id wins over wildcards, and a longer wildcard over a shorter, in whatever order they came', async (t) => {
+  const ids = ['*', 'a/*', 'a/b/*', 'a/b/c']
+  for (const models of [ids, ids.toReversed(), ['a/*', 'a/b/c', '*', 'a/b/*']]) {
+    const router = routerOf(...models)
+    t.match(router.resolve('a/b/c'), { entry: { model: 'a/b/c' }, model: 'a/b/c' })
+    t.match(router.resolve('a/b/d'), { entry: { model: 'a/b/*' }, model: 'd' })
+    t.match(router.resolve('a/x'), { entry: { model: 'a/*' }, model: 'x' })
+    t.match(router.resolve('x'), { entry: { model: '*' }, model: 'x' })
+  }
+})
+
+t.test('a second registration of an id throws, and changes nothing', async (t) => {
+  for (const model of ['gpt', 'openai/*', '*']) {
+    const router = routerOf(model)
+    const entry = router.get(model)
+    t.throws(() => router.register({ model, client: createDemo() }), {
+      message: `model "${model}" is already registered`,
+    })
+    t.equal(router.get(model), entry)
+    t.equal(router.list().length, 1)
+  }
+})
+
+t.test('a live model is swapped by unregistering it first', async (t) => {
+  for (const [model, id] of [
+    ['gpt', 'gpt'],
+    ['openai/*', 'openai/gpt'],
+  ] as const) {
+    const router = routerOf(model)
+    const before = router.resolve(id).entry
+    t.equal(router.unregister(model), before, 'the entry is handed back')
+    t.throws(() => router.resolve(id), { code: 'model_not_found' })
+    const next = createDemo()
+    router.register({ model, client: next })
+    t.equal(router.resolve(id).entry.client, next)
+  }
+})
+
+t.test('unregistering what is not there is undefined, and takes nothing else out', async (t) => {
+  const router = routerOf('a', 'a/*')
+  t.equal(router.unregister('b'), undefined)
+  t.equal(router.unregister('a/b'), undefined)
+  t.equal(router.list().length, 2)
+  router.unregister('a')
+  t.match(router.resolve('a/b'), { entry: { model: 'a/*' } })
+})
+
+t.test('the list is in the order of registration, exact ids first', async (t) => {
+  t.strictSame(
+    routerOf('b', '*', 'a', 'c/*')
+      .list()
+      .map(({ model }) => model),
+    ['b', 'a', 'c/*', '*'],
+  )
+})

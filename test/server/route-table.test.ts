@@ -1,0 +1,123 @@
+import t from 'tap'
+import { HookBus } from '../../src/hooks/hook-bus.ts'
+import { ModelRouter } from '../../src/router/model-router.ts'
+import { defaultBodyLimits } from '../../src/server/body.ts'
+import type { Endpoint, ServerContext } from '../../src/server/context.ts'
+import { Exchange } from '../../src/server/exchange.ts'
+import { Readiness } from '../../src/server/readiness.ts'
+import { RouteTable } from '../../src/server/route-table.ts'
+
+const endpoint =
+  (name: string): Endpoint =>
+  (exchange) =>
+    exchange.json(200, { name })
+
+const hooks = new HookBus()
+const context: ServerContext = {
+  hooks,
+  router: new ModelRouter(),
+  readiness: new Readiness(),
+  limits: defaultBodyLimits,
+  keepAliveMs: 1000,
+  streamChunkChars: 40,
+}
+
+const listThings = endpoint('list')
+const makeThing = endpoint('make')
+const getThing = endpoint('get')
+const dropThing = endpoint('drop')
+const health = endpoint('health')
+
+const table = new RouteTable([
+  ['GET', '/health', health, 'open'],
+  ['GET', '/things', listThings],
+  ['POST', '/things', makeThing],
+  ['GET', '/things/{id}', getThing],
+  ['DELETE', '/things/{id}', dropThing],
+])
+
+/** What the endpoint for a request does with it. */
+const run = async (method: string, path: string): Promise<Response> => {
+  const exchange = new Exchange(new Request(`http://localhost${path}`, { method }), {
+    requestId: 'req_1',
+    hooks,
+    headers: {},
+  })
+  return table.match(method, path).endpoint(exchange, context)
+}
+
+t.test('method and path lead to the endpoint', async (t) => {
+  t.match(table.match('GET', '/things'), { route: '/things', parameter: '', endpoint: listThings })
+  t.match(table.match('POST', '/things'), { route: '/things', parameter: '', endpoint: makeThing })
+  t.equal(await (await run('POST', '/things')).text(), '{"name":"make"}')
+})
+
+t.test('only what says so needs no key', async (t) => {
+  t.equal(table.match('GET', '/health').open, true)
+  for (const [method, path] of [
+    ['GET', '/things'],
+    ['GET', '/things/1'],
+    ['POST', '/health'],
+    ['GET', '/elsewhere'],
+  ] as const) {
+    t.equal(table.match(method, path).open, false, `${method} ${path}`)
+  }
+})
+
+t.test('a parameter takes the rest of the path, slashes included, and is decoded', async (t) => {
+  for (const [path, parameter] of [
+    ['/things/a', 'a'],
+    ['/things/a/b:c.d', 'a/b:c.d'],
+    ['/things/a%2Fb', 'a/b'],
+    ['/things/%C3%A9t%C3%A9', 'été'],
+    ['/things/100%', '100%'],
+    ['/things/%C3', '%C3'],
+  ] as const) {
+    t.match(table.match('GET', path), { route: '/things/{id}', parameter, endpoint: getThing }, path)
+  }
+  t.equal(table.match('DELETE', '/things/a').endpoint, dropThing)
+})
+
+t.test('HEAD is answered by GET', async (t) => {
+  t.equal(table.match('HEAD', '/things').endpoint, listThings)
+  t.equal(table.match('HEAD', '/health').open, true)
+})
+
+t.test('an unknown path is a 404', async (t) => {
+  for (const path of ['/', '/thing', '/things2', '/health/deep', '/Things', '/constructor', '/__proto__']) {
+    t.match(table.match('GET', path), { route: '_other', parameter: '', open: false }, path)
+    await t.rejects(run('GET', path), { kind: 'not_found', status: 404, message: `unknown request URL: GET ${path}` })
+  }
+})
+
+t.test('the message of a 404 does not repeat an endless path', async (t) => {
+  const error = await run('GET', `/${'x'.repeat(10_000)}`).catch((error: Error) => error)
+  t.ok(error instanceof Error && error.message.length < 300)
+})
+
+t.test('another method is a 405 that says which are allowed', async (t) => {
+  for (const [method, path, allow] of [
+    ['DELETE', '/things', 'GET, HEAD, POST'],
+    ['PUT', '/things/a', 'GET, HEAD, DELETE'],
+    ['POST', '/health', 'GET, HEAD'],
+    ['PROPFIND', '/health', 'GET, HEAD'],
+  ] as const) {
+    await t.rejects(
+      run(method, path),
+      { code: 'method_not_allowed', status: 405, headers: { allow } },
+      `${method} ${path}`,
+    )
+  }
+  t.equal(table.match('PUT', '/things/a').route, '/things/{id}', 'the route is known all the same')
+})
+
+t.test('HEAD on something that only takes POST is a 405 too', async (t) => {
+  const posts = new RouteTable([['POST', '/make', makeThing]])
+  const { endpoint } = posts.match('HEAD', '/make')
+  const exchange = new Exchange(new Request('http://localhost/make', { method: 'HEAD' }), {
+    requestId: 'req_1',
+    hooks,
+    headers: {},
+  })
+  t.throws(() => endpoint(exchange, context), { code: 'method_not_allowed', headers: { allow: 'POST' } })
+})

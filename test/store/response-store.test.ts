@@ -1,0 +1,130 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { type Persistence, ResponseStore } from '../../src/index.ts'
+
+/** A persistence that can be looked into. */
+function persistence() {
+  const values = new Map<string, unknown>()
+  const reads: string[] = []
+  const store: Persistence = {
+    async get(key) {
+      reads.push(key)
+      return values.get(key)
+    },
+    async set(key, value) {
+      values.set(key, structuredClone(value))
+    },
+    async delete(key) {
+      return values.delete(key)
+    },
+  }
+  return { values, reads, store }
+}
+
+const answer = { id: 'resp_1', output: ['hello'] }
+
+t.test('keeps a response, and forgets it when told to', async (t) => {
+  const store = new ResponseStore()
+  t.equal(await store.get('alice', 'resp_1'), undefined)
+  await store.set('alice', 'resp_1', answer)
+  t.strictSame(await store.get('alice', 'resp_1'), answer)
+  t.equal(await store.delete('alice', 'resp_1'), true)
+  t.equal(await store.get('alice', 'resp_1'), undefined)
+  t.equal(await store.delete('alice', 'resp_1'), false)
+})
+
+t.test('a response is replaced', async (t) => {
+  const { store: backing, values } = persistence()
+  const store = new ResponseStore({ persistence: backing })
+  await store.set('alice', 'resp_1', answer)
+  await store.set('alice', 'resp_1', { id: 'resp_1', output: ['changed'] })
+  t.strictSame(await store.get('alice', 'resp_1'), { id: 'resp_1', output: ['changed'] })
+  t.equal(values.size, 1)
+})
+
+t.test("nobody sees another user's, and no user is not a user without a name", async (t) => {
+  const store = new ResponseStore()
+  const users = ['alice', 'bob', null, '', 'anon', 'user:alice']
+  for (const user of users) await store.set(user, 'resp_1', { of: user })
+  for (const user of users) t.strictSame(await store.get(user, 'resp_1'), { of: user }, String(user))
+  await store.delete('alice', 'resp_1')
+  t.strictSame(await store.get('bob', 'resp_1'), { of: 'bob' })
+})
+
+t.test('two owners and ids never share a key, whatever they consist of', async (t) => {
+  const user = fc.option(fc.oneof(fc.string({ unit: fc.constantFrom(':', '/', '%', 'a', 'é', '3A') }), fc.string()))
+  const id = fc.string({ unit: fc.constantFrom(':', '/', '%', 'b', '3A') })
+  const property = fc.asyncProperty(user, id, user, id, async (user, id, otherUser, otherId) => {
+    fc.pre(user !== otherUser || id !== otherId)
+    const store = new ResponseStore()
+    await store.set(user, id, answer)
+    return (await store.get(otherUser, otherId)) === undefined
+  })
+  await t.resolves(fc.assert(property, { numRuns: 500 }))
+  const store = new ResponseStore()
+  await store.set('org', 'alice:c1', answer)
+  t.equal(await store.get('org:alice', 'c1'), undefined)
+})
+
+t.test('with a persistence', async (t) => {
+  t.test('what one process wrote, another reads', async (t) => {
+    const { store: shared } = persistence()
+    await new ResponseStore({ persistence: shared }).set('alice', 'resp_1', answer)
+    const other = new ResponseStore({ persistence: shared })
+    t.strictSame(await other.get('alice', 'resp_1'), answer)
+    t.equal(await other.delete('alice', 'resp_1'), true)
+    t.equal(await new ResponseStore({ persistence: shared }).get('alice', 'resp_1'), undefined)
+  })
+
+  t.test('a response that is in memory is not read again', async (t) => {
+    const { store: backing, reads } = persistence()
+    await new ResponseStore({ persistence: backing }).set('alice', 'resp_1', answer)
+    const store = new ResponseStore({ persistence: backing })
+    await store.get('alice', 'resp_1')
+    await store.get('alice', 'resp_1')
+    t.equal(reads.length, 1)
+  })
+
+  t.test('keys begin with the prefix', async (t) => {
+    const { store: backing, values } = persistence()
+    await new ResponseStore({ persistence: backing }).set('alice', 'resp_1', answer)
+    await new ResponseStore({ persistence: backing, keyPrefix: 'tenant-7/' }).set(null, 'resp_2', answer)
+    const [first, second] = [...values.keys()]
+    t.match(first, /^response:/)
+    t.match(second, /^tenant-7\//)
+  })
+
+  t.test('a write that fails is told, and nothing pretends to be kept', async (t) => {
+    const { store: backing } = persistence()
+    const store = new ResponseStore({
+      persistence: { ...backing, set: () => Promise.reject(new Error('the store is down')) },
+    })
+    await t.rejects(store.set('alice', 'resp_1', answer), { message: 'the store is down' })
+    t.equal(await store.get('alice', 'resp_1'), undefined)
+  })
+
+  t.test('what is no object there is no response', async (t) => {
+    const { store: backing } = persistence()
+    for (const value of ['text', 7, null, undefined, true]) {
+      const store = new ResponseStore({ persistence: { ...backing, get: async () => value } })
+      t.equal(await store.get('alice', 'resp_1'), undefined, String(value))
+    }
+  })
+})
+
+t.test('memory is bounded: the least recently used go first', async (t) => {
+  const store = new ResponseStore({ memoryCapacity: 2 })
+  await store.set('a', '1', { n: 1 })
+  await store.set('a', '2', { n: 2 })
+  await store.get('a', '1')
+  await store.set('a', '3', { n: 3 })
+  t.equal(await store.get('a', '2'), undefined)
+  t.strictSame(await store.get('a', '1'), { n: 1 })
+  t.strictSame(await store.get('a', '3'), { n: 3 })
+
+  const { store: backing } = persistence()
+  const backed = new ResponseStore({ memoryCapacity: 1, persistence: backing })
+  await backed.set('a', '1', { n: 1 })
+  await backed.set('a', '2', { n: 2 })
+  t.strictSame(await backed.get('a', '1'), { n: 1 }, 'and with a persistence nothing is lost')
+})
