@@ -9,7 +9,10 @@ export async function authenticate(
   requestId: string,
 ): Promise<AuthVerifyResult> {
   try {
-    return await verify()
+    const result: AuthVerifyResult | undefined = await verify()
+    // A plugin in JavaScript may forget to answer; nobody is let in by a mistake.
+    if (typeof result?.userId !== 'string') throw new Error('the auth plugin named no user')
+    return result
   } catch (error) {
     if (error instanceof GatewayError) throw error
     throw refuse(error, hooks, requestId)

@@ -75,8 +75,17 @@ function readConfig(text: string, source: string, env: Environment): { config: P
   if (config.providers && Object.keys(config.providers).length === 0) {
     config.providers = Object.fromEntries(providersIn(env).map((name) => [name, {}]))
   }
-  if (config.server) config.server = { ...config.server, ...listenAddress(env, source) }
-  const problems = [...unset, ...misfits.filter((line) => line !== undefined), ...inconsistencies(config)]
+  const { PORT, HOST } = env
+  const port = Number(PORT)
+  const badPort = PORT && !Value.Check(ConfigSchema.properties.server.properties.port, port)
+  if (config.server && PORT) config.server.port = port
+  if (config.server && HOST) config.server.host = HOST
+  const problems = [
+    ...(badPort ? [`PORT: must be a port number, not "${PORT}"`] : []),
+    ...unset,
+    ...misfits.filter((line) => line !== undefined),
+    ...inconsistencies(config),
+  ]
   return { config, problems: [...new Set(problems)] }
 }
 
@@ -117,14 +126,6 @@ function wellFormed(value: unknown): Partial<Config> {
     return schema !== false && Value.Check(schema, section)
   }
   return Object.fromEntries(Object.entries(value).filter(fits))
-}
-
-function listenAddress({ PORT, HOST }: Environment, source: string): Partial<Config['server']> {
-  const port = Number(PORT)
-  if (PORT && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
-    throw new ConfigError(source, [`PORT: must be a port number, not "${PORT}"`])
-  }
-  return { ...(PORT ? { port } : {}), ...(HOST ? { host: HOST } : {}) }
 }
 
 function refuse(source: string, problems: readonly string[]): void {

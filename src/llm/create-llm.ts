@@ -42,12 +42,16 @@ export function resolveLLM(options: CreateLLMOptions, env: Environment): OpenAIC
   return {
     provider,
     model: options.model.slice(slash + 1),
-    headers: { ...authorization(provider, preset, options.apiKey, env), ...options.headers },
+    headers: { ...authorization(provider, preset, options.apiKey, env), ...lowerCased(options.headers) },
     baseURL: options.baseURL ?? addressOf(provider, preset, env),
     ...(preset.streamOptions === undefined ? {} : { streamOptions: preset.streamOptions }),
     ...(options.timeouts ? { timeouts: options.timeouts } : {}),
   }
 }
+
+/** So that a header of one's own replaces ours, however it is written. */
+const lowerCased = (headers: Readonly<Record<string, string>> = {}): Record<string, string> =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 
 function authorization(
   provider: string,

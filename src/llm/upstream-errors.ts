@@ -69,6 +69,8 @@ export function upstreamError(status: number, headers: IncomingHttpHeaders, text
     cause,
     status,
     ...passThrough(body),
+    // The SDKs retry a conflict, and want to be told when.
+    ...(status === 409 ? { retryAfter: retryAfter ?? 1 } : {}),
   })
 }
 

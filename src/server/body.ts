@@ -19,7 +19,7 @@ const strictUTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
  */
 export async function readJSON(request: Request, { bodyLimit, jsonDepth }: BodyLimits): Promise<unknown> {
   const type = request.headers.get('content-type')
-  if (type && !/^(application\/([\w.-]+\+)?json|text\/plain)\b/i.test(type)) {
+  if (type && !/^(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type)) {
     throw new GatewayError('unsupported_media_type', 'send the request body as application/json')
   }
   const bytes = await readBytes(request, bodyLimit)

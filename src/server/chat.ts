@@ -16,7 +16,7 @@ export const createChatCompletion: Endpoint = async (exchange, context) => {
   assertMayUse(exchange.principal, body.model)
   exchange.model = entry.model
   exchange.provider = entry.client.provider
-  const request: ChatRequest = { ...body, model }
+  const request = model === body.model ? body : { ...body, model }
   if (body.stream) return streamCompletion(exchange, context, entry.client, request)
 
   try {
