@@ -1,4 +1,4 @@
-import { Agent, request } from 'node:http'
+import { Agent, type IncomingMessage, type RequestOptions, request } from 'node:http'
 
 export interface Target {
   port: number
@@ -27,6 +27,42 @@ export async function run(target: Target, count: number, connections: number, st
   return { seconds: (performance.now() - startedAt) / 1000, bytes, firstByteMs }
 }
 
+/** Opens streams that stall after their first event; resolves, once each has begun, with a function that drops them. */
+export async function hold(target: Target, count: number): Promise<() => void> {
+  const agent = new Agent({ keepAlive: false })
+  const body = JSON.stringify({ model: 'bench', messages, stream: true, hold: true })
+  const begun = Array.from({ length: count }, () => begin(target, agent, body))
+  const streams = await Promise.all(begun)
+  return () => {
+    for (const stream of streams) stream.destroy()
+  }
+}
+
+function begin({ port, key }: Target, agent: Agent, body: string): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(optionsFor(port, key, agent, body))
+    outgoing.on('error', reject)
+    outgoing.on('response', (response) => {
+      response.once('data', () => resolve(response))
+      response.on('error', () => {})
+    })
+    outgoing.end(body)
+  })
+}
+
+const optionsFor = (port: number, key: string, agent: Agent, body: string): RequestOptions => ({
+  agent,
+  host: '127.0.0.1',
+  port,
+  method: 'POST',
+  path: '/v1/chat/completions',
+  headers: {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    authorization: `Bearer ${key}`,
+  },
+})
+
 export interface Result {
   seconds: number
   bytes: number
@@ -36,18 +72,7 @@ export interface Result {
 function once({ port, key }: Target, agent: Agent, body: string, firstByteMs: number[]): Promise<number> {
   return new Promise((resolve, reject) => {
     const startedAt = performance.now()
-    const outgoing = request({
-      agent,
-      host: '127.0.0.1',
-      port,
-      method: 'POST',
-      path: '/v1/chat/completions',
-      headers: {
-        'content-type': 'application/json',
-        'content-length': Buffer.byteLength(body),
-        authorization: `Bearer ${key}`,
-      },
-    })
+    const outgoing = request(optionsFor(port, key, agent, body))
     outgoing.on('error', reject)
     outgoing.on('response', (response) => {
       if (response.statusCode !== 200) reject(new Error(`status ${response.statusCode}`))

@@ -7,19 +7,21 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { run } from './load.ts'
+import { hold, run } from './load.ts'
 import type { Reading } from './measured.ts'
 
 const rounds = Number(process.env.BENCH_ROUNDS ?? 5)
 const requests = 4000
 const streams = 100
 const chunksPerStream = 200
+const heldStreams = 500
 const key = 'sk-bench-0123456789'
 
 interface Gateway {
   name: string
   process: ChildProcess
   port: number
+  memory: { startMs: number; idleMB: number; perStreamKB: number }
   samples: { request: number; rate: number; chunk: number; firstByte: number }[]
 }
 
@@ -38,10 +40,22 @@ async function start(file: string, core: number, env: Record<string, string> = {
   return [child, port]
 }
 
-async function read(gateway: Gateway): Promise<Reading> {
-  gateway.process.send('read')
+async function read(gateway: Pick<Gateway, 'process'>, wanted = 'cpu'): Promise<Reading> {
+  gateway.process.send(wanted)
   const [reading] = (await once(gateway.process, 'message')) as [Reading]
   return reading
+}
+
+/** From the start of the process to its first answer, and what it holds idle and per open stream. */
+async function measureMemory(gateway: Omit<Gateway, 'memory'>, startedAt: number): Promise<Gateway['memory']> {
+  const target = { port: gateway.port, key }
+  await run(target, 1, 1, false)
+  const startMs = performance.now() - startedAt
+  const idle = await read(gateway, 'memory')
+  const drop = await hold(target, heldStreams)
+  const held = await read(gateway, 'memory')
+  drop()
+  return { startMs, idleMB: idle.rss / 1e6, perStreamKB: (held.live - idle.live) / heldStreams / 1e3 }
 }
 
 /** CPU microseconds a piece. */
@@ -74,8 +88,10 @@ for (const [name, file, extra] of [
   ['signalbox', 'signalbox.ts', {}],
   ['signalbox + log line', 'signalbox.ts', { BENCH_LOG: 'info' }],
 ] as const) {
+  const startedAt = performance.now()
   const [child, port] = await start(file, 0, { ...env, ...extra })
-  gateways.push({ name, process: child, port, samples: [] })
+  const gateway = { name, process: child, port, samples: [] }
+  gateways.push({ ...gateway, memory: await measureMemory(gateway, startedAt) })
 }
 
 for (const gateway of gateways) await measure(gateway) // warm-up
@@ -100,5 +116,11 @@ for (const { name, samples } of gateways) {
     return [value.toFixed(1), median(ratios).toFixed(2)]
   })
   print(`| ${name} | ${cells.join(' | ')} |`)
+}
+print('')
+print('| gateway | start to first answer ms | idle MB | KB per open stream |')
+print('|---|---|---|---|')
+for (const { name, memory } of gateways) {
+  print(`| ${name} | ${memory.startMs.toFixed(0)} | ${memory.idleMB.toFixed(0)} | ${memory.perStreamKB.toFixed(1)} |`)
 }
 for (const child of [upstream, ...gateways.map((gateway) => gateway.process)]) child.kill()

@@ -51,6 +51,10 @@ const server = createServer((request, response) => {
       return
     }
     response.writeHead(200, { 'content-type': 'text/event-stream' })
+    if (body.includes('"hold":true')) {
+      response.write(token)
+      return
+    }
     let sent = 0
     const timer = setInterval(() => {
       if (sent++ < chunksPerStream) {
