@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import { isObject, parseJSON } from '../json.ts'
 import { GatewayError } from '../server/errors.ts'
 import { withSource } from '../source.ts'
@@ -14,7 +13,7 @@ import type {
 import { AsyncQueue } from './async-queue.ts'
 import { decodeEvents } from './event-stream.ts'
 import { Transport, type TransportOptions } from './transport.ts'
-import { streamErrorEvent, upstreamError } from './upstream-errors.ts'
+import { streamErrorEvent } from './upstream-errors.ts'
 
 export interface OpenAICompatibleOptions extends TransportOptions {
   provider: string
@@ -60,27 +59,10 @@ export class OpenAICompatibleClient implements LLMClient {
       upstream?.cancel()
     }
     const events = new ChunkReader(queue, fail)
-    const decode = decodeEvents((data) => events.read(data))
-    const refusal = new BodyCollector()
-    let status = 0
-    let ok = false
-    let headers: IncomingHttpHeaders = {}
-    upstream = this.#transport.post(
-      '/chat/completions',
-      body,
-      true,
-      {
-        onHead(responseStatus, responseHeaders) {
-          status = responseStatus
-          ok = status >= 200 && status < 300
-          headers = responseHeaders
-        },
-        onData: (chunk) => (ok ? decode(chunk) : refusal.add(chunk)),
-        onEnd: () => (ok ? events.end() : queue.end(upstreamError(status, headers, refusal.text()))),
-        onError: (error) => queue.end(error),
-      },
-      call,
-    )
+    const overflow = (): void => fail(malformed('the upstream provider sent an event without an end'))
+    const decode = decodeEvents((data) => events.read(data), overflow)
+    const listener = { onData: decode, onEnd: () => events.end(), onError: (error: GatewayError) => queue.end(error) }
+    upstream = this.#transport.post('/chat/completions', body, true, listener, call)
     return queue
   }
 
@@ -95,32 +77,16 @@ export class OpenAICompatibleClient implements LLMClient {
   /** What the provider answers is taken at its word: the gateway passes it on and reads little of it. */
   #postJSON<Answer>(path: string, request: ChatRequest | EmbeddingRequest, call?: CallOptions): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const body = new BodyCollector()
-      let status = 0
-      let headers: IncomingHttpHeaders = {}
-      this.#transport.post(
-        path,
-        this.#body(request),
-        false,
-        {
-          onHead(responseStatus, responseHeaders) {
-            status = responseStatus
-            headers = responseHeaders
-          },
-          onData: (chunk) => body.add(chunk),
-          onEnd() {
-            const text = body.text()
-            if (status < 200 || status >= 300) return reject(upstreamError(status, headers, text))
-            const answer = tryParseObject(text)
-            // Some providers (OpenRouter) answer 200 with an error in the body.
-            if (answer?.error && !answer.choices) reject(streamErrorEvent(answer.error))
-            else if (answer) resolve(answer as Answer)
-            else reject(malformed('the upstream provider answered something that is not a JSON object'))
-          },
-          onError: reject,
-        },
-        call,
-      )
+      const chunks: Buffer[] = []
+      const onEnd = (): void => {
+        const answer = tryParseObject(Buffer.concat(chunks).toString('utf8'))
+        // Some providers (OpenRouter) answer 200 with an error in the body.
+        if (answer?.error && !answer.choices) reject(streamErrorEvent(answer.error))
+        else if (answer) resolve(answer as Answer)
+        else reject(malformed('the upstream provider answered something that is not a JSON object'))
+      }
+      const listener = { onData: (chunk: Buffer) => void chunks.push(chunk), onEnd, onError: reject }
+      this.#transport.post(path, this.#body(request), false, listener, call)
     })
   }
 }
@@ -170,19 +136,6 @@ class ChunkReader {
       if (choice.finish_reason) this.#unfinished.delete(choice.index)
       else this.#unfinished.add(choice.index)
     }
-  }
-}
-
-class BodyCollector {
-  readonly #chunks: Buffer[] = []
-
-  add(chunk: Buffer): void {
-    this.#chunks.push(chunk)
-  }
-
-  text(): string {
-    const [only] = this.#chunks
-    return (this.#chunks.length === 1 && only ? only : Buffer.concat(this.#chunks)).toString('utf8')
   }
 }
 

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { type Dispatcher, Pool } from 'undici'
 import { GatewayError } from '../server/errors.ts'
 import type { CallOptions, Timeouts } from '../types.ts'
-import { abortedCall, transportError } from './upstream-errors.ts'
+import { abortedCall, transportError, upstreamError } from './upstream-errors.ts'
 
 export const defaultTimeouts: Timeouts = { connect: 10_000, firstToken: 120_000, idle: 120_000, total: 600_000 }
 
@@ -14,9 +14,9 @@ export interface TransportOptions {
   timeouts?: Partial<Timeouts>
 }
 
-/** What a call hears of its response, in order; after `onEnd` or `onError` nothing more. */
-export interface ResponseListener {
-  onHead(status: number, headers: IncomingHttpHeaders): void
+/** What a call hears of its answer, in order; after `onEnd` or `onError` nothing more. */
+export interface AnswerListener {
+  /** A piece of the body of a 2xx; any other answer arrives as an error, by the failure table. */
   onData(chunk: Buffer): void
   onEnd(): void
   onError(error: GatewayError): void
@@ -40,7 +40,7 @@ export class Transport {
   }
 
   /** Sends one POST. `streaming` asks for events and bounds the wait for the response's head by `firstToken`. */
-  post(path: string, body: string, streaming: boolean, listener: ResponseListener, call: CallOptions = {}): Call {
+  post(path: string, body: string, streaming: boolean, listener: AnswerListener, call: CallOptions = {}): Call {
     const timeouts = call.timeouts ? { ...this.#timeouts, ...call.timeouts } : this.#timeouts
     const handler = new Call(listener, timeouts.total, call.signal)
     if (handler.over) return handler
@@ -70,14 +70,15 @@ export class Transport {
 
 /** One request on the wire: passes on what arrives, and can be paused and aborted at any time, connected or not. */
 export class Call implements Dispatcher.DispatchHandler {
-  readonly #listener: ResponseListener
+  readonly #listener: AnswerListener
   readonly #signal: AbortSignal | undefined
   readonly #deadline: NodeJS.Timeout
   readonly #onAbort = (): void => this.#fail(abortedCall(this.#signal?.reason))
   #controller: Dispatcher.DispatchController | undefined
+  #refusal: { status: number; headers: IncomingHttpHeaders; body: Buffer[] } | undefined
   #over = false
 
-  constructor(listener: ResponseListener, total: number, signal: AbortSignal | undefined) {
+  constructor(listener: AnswerListener, total: number, signal: AbortSignal | undefined) {
     this.#listener = listener
     this.#signal = signal
     this.#deadline = setTimeout(() => {
@@ -113,17 +114,24 @@ export class Call implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    if (!this.#over && status >= 200) this.#listener.onHead(status, headers)
+    if (status >= 300) this.#refusal = { status, headers, body: [] }
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#over) this.#listener.onData(chunk)
+    if (this.#over) return
+    if (this.#refusal) this.#refusal.body.push(chunk)
+    else this.#listener.onData(chunk)
   }
 
   onResponseEnd(): void {
     if (this.#over) return
     this.#finish()
-    this.#listener.onEnd()
+    if (!this.#refusal) {
+      this.#listener.onEnd()
+      return
+    }
+    const { status, headers, body } = this.#refusal
+    this.#listener.onError(upstreamError(status, headers, Buffer.concat(body).toString('utf8')))
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {

@@ -6,7 +6,7 @@ import { decodeEvents } from '../../src/llm/event-stream.ts'
 /** The data of the events in these bytes, fed in these pieces. */
 function decode(...pieces: (string | Uint8Array)[]): string[] {
   const events: string[] = []
-  const feed = decodeEvents((data) => events.push(data))
+  const feed = decodeEvents((data) => events.push(data), t.fail)
   for (const piece of pieces) feed(Buffer.from(piece as string))
   return events
 }
@@ -20,7 +20,7 @@ t.test('an event ends with an empty line', async (t) => {
 
 t.test('an event is told as soon as it is over', async (t) => {
   const events: string[] = []
-  const feed = decodeEvents((data) => events.push(data))
+  const feed = decodeEvents((data) => events.push(data), t.fail)
   feed(Buffer.from('data: a\n'))
   t.strictSame(events, [])
   feed(Buffer.from('\n'))
@@ -99,4 +99,21 @@ t.test('cutting the bytes anywhere never changes the events', async (t) => {
     deepEqual(decode(...pieces), decode(bytes))
   })
   t.doesNotThrow(() => fc.assert(property, { numRuns: 2000 }))
+})
+
+t.test('an event that never ends is given up, once', async (t) => {
+  const events: string[] = []
+  let overflows = 0
+  const decode = decodeEvents(
+    (data) => events.push(data),
+    () => {
+      overflows++
+    },
+  )
+  decode(Buffer.from('data: whole\n\ndata: '))
+  const piece = Buffer.alloc(1024 * 1024, 'x')
+  for (let sent = 0; sent < 20; sent++) decode(piece)
+  decode(Buffer.from('\n\ndata: later\n\n'))
+  t.strictSame(events, ['whole'])
+  t.equal(overflows, 1)
 })
