@@ -1,5 +1,8 @@
-/** Installs the programs that the tests run beside Node: through apt as root, else it says what to install. */
+/** Installs the programs that the tests run beside Node: through apt as root, else it says what to install; and Bun. */
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { bun } from './bun.ts'
 
 /** Program to Debian package. */
 const needed = { curl: 'curl' }
@@ -25,4 +28,13 @@ if (packages.length > 0) {
   }
   run('apt-get', ['update', '-qq'])
   run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages])
+}
+
+// From the npm registry, into a folder of its own: as a dependency it would be a hundred megabytes for everybody.
+if (!existsSync(bun.program)) {
+  mkdirSync(bun.directory, { recursive: true })
+  run('npm', ['pack', '--silent', '--pack-destination', bun.directory, `${bun.package}@${bun.version}`])
+  const digest = createHash('sha512').update(readFileSync(bun.tarball)).digest('base64')
+  if (digest !== bun.sha512) throw new Error(`${bun.tarball} is not what it should be: its sha512 is ${digest}`)
+  run('tar', ['-xzf', bun.tarball, '-C', bun.directory])
 }

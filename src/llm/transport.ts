@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { type Dispatcher, Pool } from 'undici'
+// Not 'undici': Bun answers that name with a stand-in of its own, which has no dispatch.
+import { type Dispatcher, Pool } from 'undici/index.js'
 import { GatewayError } from '../server/errors.ts'
 import type { CallOptions, Timeouts } from '../types.ts'
 import { abortedCall, transportError, upstreamError } from './upstream-errors.ts'
