@@ -61,14 +61,17 @@ async function streamCompletion(
     throw error
   })
 
+  // Where they come from is settled only when the first one is here.
+  const end = { done: true, value: undefined } as const
   const items: AsyncIterator<ChatCompletionChunk> = {
-    next: () => (chunks && (received > 0 || first) ? chunks.next() : firstChunk),
-    return: async () => (await chunks?.return?.()) ?? { done: true, value: undefined },
+    next: async () => chunks?.next() ?? end,
+    return: async () => chunks?.return?.() ?? end,
   }
 
   return exchange.eventStream(
     encodeEvents(items, {
-      ...(first ? { first } : { keepAliveNow: true }),
+      first: first ?? firstChunk,
+      keepAliveNow: !first,
       keepAliveMs,
       encode(chunk) {
         if (received++ === 0) exchange.firstTokenMs = exchange.elapsed()
@@ -80,7 +83,7 @@ async function streamCompletion(
         exchange.end(200, 'ok')
       },
       onError(error) {
-        recordPartial(exchange, asked, received)
+        if (received > 0 || isClientClosed(error)) recordPartial(exchange, asked, received)
         const failure = exchange.noteFailure(error)
         exchange.end(200, isClientClosed(failure) ? 'client_closed' : 'stream_error', failure.code ?? undefined)
         return failure.toBody()

@@ -10,8 +10,8 @@ function eventOf(value: object): Uint8Array {
 }
 
 export interface EventStreamOptions<T> {
-  /** Events that were taken from the iterator before the stream began. */
-  first?: IteratorResult<T>
+  /** What was asked of the iterator before the stream began. */
+  first?: IteratorResult<T> | Promise<IteratorResult<T>>
   /** What to send for an item; undefined to send nothing. */
   encode(item: T): object | undefined
   /** A comment goes out whenever nothing else has for this long, in milliseconds. */
@@ -46,7 +46,7 @@ export function encodeEvents<T>(items: AsyncIterator<T>, options: EventStreamOpt
       async pull(controller) {
         try {
           for (;;) {
-            const result = pending ?? (await items.next())
+            const result = await (pending ?? items.next())
             pending = undefined
             if (cancelled) return
             if (result.done) {
