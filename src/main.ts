@@ -62,6 +62,8 @@ function closeOnSignal(app: FastifyInstance, { drainDelay }: Config['server']): 
 try {
   await main()
 } catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  const message = error instanceof Error ? error.message : String(error)
+  const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+  process.stderr.write(`${message}${inUse ? '; stop what runs there, or set PORT' : ''}\n`)
   process.exitCode = 1
 }

@@ -12,7 +12,7 @@ import type {
 } from '../types.ts'
 import { AsyncQueue } from './async-queue.ts'
 import { decodeEvents } from './event-stream.ts'
-import { Transport, type TransportOptions } from './transport.ts'
+import { type Call, Transport, type TransportOptions } from './transport.ts'
 import { streamErrorEvent } from './upstream-errors.ts'
 
 export interface OpenAICompatibleOptions extends TransportOptions {
@@ -48,18 +48,19 @@ export class OpenAICompatibleClient implements LLMClient {
   stream(request: ChatRequest, call?: CallOptions): AsyncIterable<ChatCompletionChunk> {
     const { stream_options, ...withoutOptions } = request
     const body = this.#body(this.#streamOptions || !stream_options ? request : (withoutOptions as ChatRequest))
-    let upstream: { pause(): void; resume(): void; cancel(): void } | undefined
+    let upstream: Call | undefined
     const queue = new AsyncQueue<ChatCompletionChunk>({
       pause: () => upstream?.pause(),
       resume: () => upstream?.resume(),
       cancel: () => upstream?.cancel(),
     })
-    const fail = (error: GatewayError): void => {
+    const end = (error?: GatewayError): void => {
       queue.end(error)
-      upstream?.cancel()
+      if (error) upstream?.cancel()
+      else upstream?.endSoon()
     }
-    const events = new ChunkReader(queue, fail)
-    const overflow = (): void => fail(malformed('the upstream provider sent an event without an end'))
+    const events = new ChunkReader(queue, end)
+    const overflow = (): void => end(malformed('the upstream provider sent an event without an end'))
     const decode = decodeEvents((data) => events.read(data), overflow)
     const listener = { onData: decode, onEnd: () => events.end(), onError: (error: GatewayError) => queue.end(error) }
     upstream = this.#transport.post('/chat/completions', body, true, listener, call)
@@ -94,23 +95,23 @@ export class OpenAICompatibleClient implements LLMClient {
 /** Turns the data of each event into a chunk, and knows whether the answer is whole when the stream ends. */
 class ChunkReader {
   readonly #queue: AsyncQueue<ChatCompletionChunk>
-  readonly #fail: (error: GatewayError) => void
+  readonly #end: (error?: GatewayError) => void
   readonly #unfinished = new Set<number>()
   #started = false
 
-  constructor(queue: AsyncQueue<ChatCompletionChunk>, fail: (error: GatewayError) => void) {
+  constructor(queue: AsyncQueue<ChatCompletionChunk>, end: (error?: GatewayError) => void) {
     this.#queue = queue
-    this.#fail = fail
+    this.#end = end
   }
 
   read(data: string): void {
     if (data === '[DONE]') {
-      this.#queue.end()
+      this.#end()
       return
     }
     const chunk = tryParseObject(data)
     if (!chunk || chunk.error) {
-      this.#fail(
+      this.#end(
         chunk
           ? streamErrorEvent(chunk.error)
           : malformed('the upstream provider sent an event that is not a JSON object'),
@@ -125,7 +126,7 @@ class ChunkReader {
   end(): void {
     const whole = this.#started && this.#unfinished.size === 0
     const error = new GatewayError('upstream_truncated', 'the upstream provider ended its answer half-way')
-    this.#queue.end(whole ? undefined : error)
+    this.#end(whole ? undefined : error)
   }
 
   #track(choices: unknown): void {

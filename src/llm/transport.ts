@@ -73,7 +73,7 @@ export class Transport {
 export class Call implements Dispatcher.DispatchHandler {
   readonly #listener: AnswerListener
   readonly #signal: AbortSignal | undefined
-  readonly #deadline: NodeJS.Timeout
+  #deadline: NodeJS.Timeout
   readonly #onAbort = (): void => this.#fail(abortedCall(this.#signal?.reason))
   #controller: Dispatcher.DispatchController | undefined
   #refusal: { status: number; headers: IncomingHttpHeaders; body: Buffer[] } | undefined
@@ -100,6 +100,13 @@ export class Call implements Dispatcher.DispatchHandler {
 
   resume(): void {
     this.#controller?.resume()
+  }
+
+  /** All that matters has arrived. What a provider leaves open is closed after a second; the connection is then lost. */
+  endSoon(): void {
+    if (this.#over) return
+    clearTimeout(this.#deadline)
+    this.#deadline = setTimeout(() => this.cancel(), 1000)
   }
 
   /** Closes the connection; the listener hears nothing more. */

@@ -595,3 +595,20 @@ t.test('closing lets running calls finish, and refuses new ones', async (t) => {
   for (const error of await failures(closing)) t.ok(error instanceof GatewayError)
   await closing.close()
 })
+
+t.test('a provider that leaves its answer open after [DONE] holds up nothing', async (t) => {
+  const upstream = await up.startUpstream()
+  t.teardown(() => upstream.close())
+  upstream.behave(async (request, exchange) => {
+    exchange.startStream()
+    for (const chunk of up.completionChunks(request)) await exchange.event(chunk)
+    await exchange.write('data: [DONE]\n\n')
+  })
+  const client = new OpenAICompatibleClient({ provider: 'lab', model: 'm', baseURL: upstream.baseURL, headers: {} })
+  const stream = client.stream({ model: 'model', messages: [{ role: 'user', content: 'hi' }], stream: true })
+  let chunks = 0
+  for await (const _chunk of stream) chunks++
+  t.ok(chunks > 1, 'the answer is whole')
+  await client.close()
+  t.match(await upstream.last().closed, { aborted: true })
+})
