@@ -1,7 +1,7 @@
 /** A provider that costs next to nothing: fixed answers, and streams in which every chunk is a write of its own. */
 import { createServer } from 'node:http'
 
-export const chunksPerStream = 200
+const chunksPerStream = 200
 const pauseMs = 2
 
 const completion = JSON.stringify({

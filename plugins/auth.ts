@@ -11,6 +11,10 @@ declare module 'fastify' {
     /** Who sends the request; null when nobody needs to say. */
     principal: AuthVerifyResult | null
   }
+  interface FastifyInstance {
+    /** Who decides on keys; undefined when nobody does. The core asks again for what was let through without a key. */
+    authPlugin: AuthPlugin | undefined
+  }
   interface FastifyContextConfig {
     /** True for a route that needs no key. */
     public?: boolean
@@ -20,20 +24,22 @@ declare module 'fastify' {
 export interface AuthOptions {
   /** Default: none, and every request is anonymous. */
   auth?: AuthPlugin | undefined
-  /** Paths that need no key. Default `/health` and `/ready`. */
-  publicPaths?: readonly string[]
 }
+
+/** Of the core's; what the core itself does not hold to be open needs a key all the same. */
+const publicPaths = new Set(['/health', '/health/', '/ready', '/ready/'])
 
 /** Establishes `request.principal`, or refuses the request with a 401. */
 export const auth = fp<AuthOptions>(
-  async (app, { auth: plugin, publicPaths = ['/health', '/ready'] }) => {
+  async (app, { auth: plugin }) => {
     app.decorateRequest('principal', null)
+    app.decorate('authPlugin', plugin)
     if (!plugin) return
-    const open = new Set(publicPaths.flatMap((path) => [path, `${path}/`]))
     const isPublic = ({ url, routeOptions }: FastifyRequest): boolean =>
-      open.has(url.includes('?') ? url.slice(0, url.indexOf('?')) : url) || routeOptions.config.public === true
+      publicPaths.has(url.includes('?') ? url.slice(0, url.indexOf('?')) : url) || routeOptions.config.public === true
 
-    if (!(plugin instanceof BearerKeyAuth)) {
+    // A subclass may look at more than the key.
+    if (plugin.constructor !== BearerKeyAuth) {
       app.addHook('onRequest', async (request) => {
         if (isPublic(request)) return
         request.principal = await authenticate(() => plugin.verify(headersOf(request)), app.hooks, request.id)
@@ -41,6 +47,7 @@ export const auth = fp<AuthOptions>(
       return
     }
 
+    const keys = plugin as BearerKeyAuth
     await app.register(bearerAuth, {
       keys: [],
       addHook: false,
@@ -48,7 +55,7 @@ export const auth = fp<AuthOptions>(
       verifyErrorLogLevel: '',
       auth(key, request) {
         try {
-          request.principal = plugin.verifyKey(key)
+          request.principal = keys.verifyKey(key)
           return true
         } catch (error) {
           throw refuse(error, app.hooks, request.id)

@@ -1,12 +1,20 @@
-import { STATUS_CODES } from 'node:http'
+import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorAnswer, GatewayError, toGatewayError } from '../src/server/errors.ts'
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The code of the error that it was answered with before it reached the core. */
+    errorCode: string | null
+  }
+}
+
 /** Everything that fails before, or outside, the OpenAI front answers in its envelope too. */
 export const errors = fp(
   async (app) => {
+    app.decorateRequest('errorCode', null)
     app.setErrorHandler((error, request, reply) => sendError(error, request, reply))
     // What is answered here never reaches the core, which announces its own answers.
     app.addHook('onSend', (request, reply, _payload, done) => {
@@ -21,6 +29,7 @@ export const errors = fp(
 /** Sends any error in OpenAI's envelope. */
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const failure = toGatewayError(fromFramework(error), request.id)
+  request.errorCode = failure.code
   if (failure.status >= 500) request.server.hooks.emit('onError', { requestId: request.id, error })
   const { status, headers, text } = errorAnswer(failure)
   void reply.code(status).headers(headers).send(text)
@@ -36,14 +45,18 @@ export function answerUnreadable(error: unknown, request: FastifyRequest, reply:
 
 /** A request that was answered before the core saw it is a request like any other. */
 export function announceAnswer(request: FastifyRequest, reply: FastifyReply, status: number): void {
+  const { id: requestId, method, url, errorCode, principal } = request
   const { url: route = '_other' } = request.routeOptions
-  request.server.hooks.emit('onResponse', {
-    requestId: request.id,
-    method: request.method,
-    route: route === '/*' ? '_other' : route,
+  const { hooks } = request.server
+  hooks.emit('onRequest', { requestId, method, path: url })
+  hooks.emit('onResponse', {
+    requestId,
+    method,
+    route: route.includes('*') ? '_other' : route,
     status,
-    outcome: status < 400 ? 'ok' : 'error',
-    userId: request.principal?.userId ?? null,
+    outcome: status < 400 ? 'ok' : status === 499 ? 'client_closed' : 'error',
+    ...(errorCode ? { errorCode } : {}),
+    userId: principal?.userId ?? null,
     stream: false,
     durationMs: reply.elapsedTime,
   })
@@ -66,7 +79,9 @@ const malformed = new GatewayError('invalid_request', 'the request is not valid 
 
 /** Fastify's `clientErrorHandler`: what arrived is not a request, so the answer goes to the bare socket. */
 export function answerMalformedRequest(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
+  // A connection that is kept alive has written before; only an answer that has begun is in the way of ours.
+  const { _httpMessage: begun } = socket as Socket & { _httpMessage?: ServerResponse }
+  if (error.code === 'ECONNRESET' || !socket.writable || begun?.headersSent) {
     socket.destroy()
     return
   }

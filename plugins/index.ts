@@ -2,7 +2,7 @@
 export { type AuthOptions, auth } from './auth.ts'
 export { type CorsOptions, cors } from './cors.ts'
 export { type DrainOptions, drain } from './drain.ts'
-export { announceAnswer, answerMalformedRequest, answerUnreadable, errors } from './errors.ts'
+export { answerMalformedRequest, answerUnreadable, errors } from './errors.ts'
 export { health } from './health.ts'
 export { type HooksOptions, hooks } from './hooks.ts'
 export { type ModelRouterOptions, modelRouter } from './model-router.ts'

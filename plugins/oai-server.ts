@@ -18,6 +18,9 @@ export type OaiServerPluginOptions = Pick<
   'limits' | 'keepAliveMs' | 'streamChunkChars' | 'responseStore'
 >
 
+/** RFC 9110, 7.2: a host and perhaps a port, and nothing else. Empty when the target names none. */
+const validHost = /^(?:[\w.~!$&'()*+,;=%-]*|\[[\da-f:.]+\])(?::\d*)?$/i
+
 const context = Symbol('signalbox.context')
 
 /** A request on its way to the core, with what the plugins know of it. */
@@ -33,6 +36,7 @@ export const oaiServer = fp<OaiServerPluginOptions>(
   async (app, options) => {
     const server = new OaiServer({
       ...options,
+      ...(app.authPlugin ? { auth: app.authPlugin } : {}),
       hooks: app.hooks,
       router: app.modelRouter,
       readiness: app.readiness,
@@ -44,10 +48,10 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       { hostname: 'localhost', errorHandler: (cause) => refuseUnreadable(cause) },
     )
 
-    // The listener makes the Request before it returns; a Host header or a URL that it cannot read is refused here.
+    // The listener makes the Request before it returns; a URL that it cannot read is refused here.
     let arriving: { request: FastifyRequest; reply: FastifyReply } | undefined
     const refuseUnreadable = (cause: unknown): Response => {
-      const error = new GatewayError('invalid_request', 'the request has an invalid URL or Host header', { cause })
+      const error = new GatewayError('invalid_request', 'the request has an invalid URL', { cause })
       const { status, headers, text } = errorAnswer(error)
       if (!arriving) return new Response(text, { status, headers })
       const { request, reply } = arriving
@@ -60,9 +64,22 @@ export const oaiServer = fp<OaiServerPluginOptions>(
     const leave = { connection: 'close' }
     const forward = (request: FastifyRequest, reply: FastifyReply): void => {
       const raw: ForwardedMessage = request.raw
+      // Left while a plugin was at work: nothing would tell the core.
+      if (reply.raw.closed) {
+        reply.hijack()
+        announceAnswer(request, reply, 499)
+        return
+      }
+      if (!validHost.test(raw.headers.host ?? '')) {
+        void reply.send(new GatewayError('invalid_request', 'the request has an invalid Host header'))
+        return
+      }
+      // The path is the request's alone: a Host can be made to carry one into the URL that is put together from both.
+      raw.headers.host = 'localhost'
       raw[context] = {
         requestId: request.id,
-        principal: request.principal,
+        // Nobody established is not nobody needed: that is for the core to say, by the route that it finds.
+        ...(request.principal ? { principal: request.principal } : {}),
         headers: { ...(reply.getHeaders() as Record<string, string>), ...(app.readiness.draining ? leave : undefined) },
       }
       reply.hijack()

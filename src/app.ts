@@ -25,7 +25,8 @@ export interface AppOptions {
 export async function buildApp({ config, auth: plugin, logger }: AppOptions): Promise<FastifyInstance> {
   const { server } = config
   const app = Fastify({
-    loggerInstance: logger ?? pino({ level: server.logLevel }),
+    // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
+    loggerInstance: logger ?? pino({ level: server.logLevel }, pino.destination({ dest: 1, sync: true })),
     genReqId: () => `req_${crypto.randomUUID()}`,
     frameworkErrors: answerUnreadable,
     clientErrorHandler: answerMalformedRequest,

@@ -1,10 +1,10 @@
 /**
- * An integer beyond 2^53 or an exponent beyond the range of a double. `JSON.parse` would silently change these
+ * An integer beyond 2^53 or an exponent beyond the range of a double, on either side. `JSON.parse` would silently change these
  * (a 64-bit `seed`, `1e400` becoming `null`), and the gateway must pass on what it was given. The first pattern is a
  * cheap sieve for the second: every request and every chunk goes through it.
  */
-const suspect = /\d{16}|\d[eE]\+?\d{3}/
-const fragileNumber = /[:,[\s]-?(?:\d{16,}|\d+(?:\.\d+)?[eE]\+?\d{3,})/
+const suspect = /\d{16}|\d[eE][+-]?\d{3}/
+const fragileNumber = /[:,[\s]-?(?:\d{16,}|\d+(?:\.\d+)?[eE][+-]?\d{3,})/
 
 interface RawJSON {
   rawJSON: (text: string) => unknown
@@ -13,7 +13,9 @@ interface RawJSON {
 const { rawJSON, isRawJSON = () => false } = JSON as typeof JSON & Partial<RawJSON>
 
 const keepNumber = (_key: string, value: unknown, context?: { source?: string }): unknown => {
-  if (typeof value !== 'number' || Number.isSafeInteger(value) || !context?.source) return value
+  if (typeof value !== 'number' || !context?.source) return value
+  const vanished = value === 0 && /[1-9]/.test(context.source.split(/e/i, 1)[0] ?? '')
+  if (Number.isSafeInteger(value) && !vanished) return value
   if (Number.isFinite(value) && !Number.isInteger(value)) return value
   return rawJSON ? rawJSON(context.source) : value
 }

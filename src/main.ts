@@ -48,7 +48,10 @@ function announce(app: FastifyInstance, { config, file }: LoadedConfig): void {
         'OPENAI_API_KEY, and start again; or list providers in signalbox.yaml (see README.md)',
     )
   }
-  if (!config.auth) log.warn('No API keys are configured (auth.keys), so anyone who can reach this address may use it')
+  if (!config.auth)
+    log.warn(
+      'No API keys are configured (auth.keys), so anyone who can reach this address may use it, web pages in a browser included',
+    )
 }
 
 /** SIGTERM drains the app; SIGINT (a person) does so without the delay; a second signal ends the process at once. */

@@ -1,9 +1,11 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import OpenAI from 'openai'
 import t, { type Test } from 'tap'
 import { assertSchema } from './openapi.ts'
-import { type Exit, type GatewayProcess, holdPort, messagesOf, runGateway, runSignalbox } from './process.ts'
+import { type Exit, type GatewayProcess, holdPort, messagesOf, root, runGateway, runSignalbox } from './process.ts'
 import { startUpstream } from './upstream.ts'
 
 const ask = (model: string) => ({ model, messages: [{ role: 'user' as const, content: 'Hello there' }] })
@@ -329,4 +331,18 @@ t.test('an option that it does not know ends it with 1 and names the option', as
   const { code, stderr } = await runSignalbox(t, { cwd: t.testdir(), args: ['--prot', '4000'] }).exited
   t.equal(code, 1)
   t.match(stderr, '--prot')
+})
+
+t.test('it ends when asked to, also when nobody reads its log any more', async (t) => {
+  const gateway = spawn(process.execPath, [join(root, 'src/main.ts')], {
+    cwd: t.testdir(),
+    env: { PATH: process.env.PATH, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 10_000,
+    killSignal: 'SIGKILL',
+  })
+  await once(gateway.stdout, 'data')
+  gateway.stdout.destroy()
+  gateway.kill('SIGINT')
+  t.strictSame(await once(gateway, 'exit'), [0, null])
 })

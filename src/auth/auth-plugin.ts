@@ -11,8 +11,6 @@ export interface AuthVerifyResult {
 
 /** Decides who may pass. Implement it for JWT, OAuth, or headers forwarded by a proxy. */
 export interface AuthPlugin {
-  /** `bearer` when the plugin looks at nothing but `Authorization: Bearer …`. */
-  readonly scheme?: 'bearer'
   /**
    * Sync or async. Throwing anything answers 401, except a `GatewayError`, which answers what it says: a plugin whose
    * store is down throws a 503, since a client with a good key must not be told that it is bad.

@@ -12,6 +12,10 @@ export async function authenticate(
     const result: AuthVerifyResult | undefined = await verify()
     // A plugin in JavaScript may forget to answer; nobody is let in by a mistake.
     if (typeof result?.userId !== 'string') throw new Error('the auth plugin named no user')
+    const models = result.metadata?.models
+    if (models !== undefined && !(Array.isArray(models) && models.every((id) => typeof id === 'string'))) {
+      throw new Error('the auth plugin named models that are no list of ids')
+    }
     return result
   } catch (error) {
     if (error instanceof GatewayError) throw error

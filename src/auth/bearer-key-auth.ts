@@ -28,7 +28,6 @@ interface StoredKey {
  * digits of its SHA-256, so that two keys with one prefix are two users.
  */
 export class BearerKeyAuth implements AuthPlugin {
-  readonly scheme = 'bearer'
   readonly #keys = new Map<string, StoredKey>()
 
   constructor({ keys }: BearerKeyAuthOptions) {

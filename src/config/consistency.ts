@@ -1,15 +1,18 @@
+import { BearerKeyAuth } from '../auth/bearer-key-auth.ts'
 import type { Environment } from '../env.ts'
 import { resolveLLM } from '../llm/create-llm.ts'
-import type { Config } from './schema.ts'
+import { type Config, milliseconds } from './schema.ts'
 
 /** What types cannot say of the sections that are well formed; an ill-formed one is undefined. */
 export function* inconsistencies({ server, auth, providers, models }: Partial<Config>): Generator<string> {
   if (server?.cors.credentials && server.cors.origins.includes('*')) {
     yield 'server.cors.credentials: browsers refuse it together with the origin "*"; list the origins'
   }
-  for (const [index, { key, sha256 }] of (auth?.keys ?? []).entries()) {
-    if ((key === undefined) === (sha256 === undefined)) yield `auth.keys.${index}: give either key or sha256`
+  if (server) yield* impossibleDurations(server)
+  for (const [name, { timeouts }] of Object.entries(providers ?? {})) {
+    yield* outOfRange(`providers.${name}.timeouts`, timeouts ?? {}, 1)
   }
+  if (auth) yield* unusableKeys(auth)
   if (!providers) return
   const known = Object.keys(providers)
   for (const name of known) {
@@ -27,6 +30,42 @@ export function* inconsistencies({ server, auth, providers, models }: Partial<Co
       }
     }
     if (targets.every(({ weight }) => weight === 0)) yield `models.${id}.targets: at least one weight must be above 0`
+  }
+}
+
+function* impossibleDurations(server: Config['server']): Generator<string> {
+  const { keepAlive, drainDelay, drainTimeout, timeouts } = server
+  yield* outOfRange('server', { keepAlive }, 1)
+  yield* outOfRange('server', { drainDelay, drainTimeout }, 0)
+  yield* outOfRange('server.timeouts', timeouts, 1)
+  if (milliseconds(timeouts.headers) > milliseconds(timeouts.request)) {
+    yield 'server.timeouts.headers: must not be longer than server.timeouts.request'
+  }
+}
+
+/** What a timer of the runtime can hold: a longer one would fire at once. */
+const longestTimer = 2 ** 31 - 1
+
+function* outOfRange(path: string, durations: Record<string, string>, least: number): Generator<string> {
+  for (const [name, duration] of Object.entries(durations)) {
+    const value = milliseconds(duration)
+    if (value < least) yield `${path}.${name}: must be longer than ${duration}`
+    if (value > longestTimer) yield `${path}.${name}: must be at most 24 days`
+  }
+}
+
+function* unusableKeys(auth: NonNullable<Config['auth']>): Generator<string> {
+  let ambiguous = false
+  for (const [index, { key, sha256 }] of auth.keys.entries()) {
+    if ((key === undefined) !== (sha256 === undefined)) continue
+    ambiguous = true
+    yield `auth.keys.${index}: give either key or sha256`
+  }
+  if (ambiguous) return
+  try {
+    new BearerKeyAuth(auth)
+  } catch (error) {
+    yield `auth.keys: ${error instanceof Error ? error.message : String(error)}`
   }
 }
 

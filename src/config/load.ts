@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { Compile } from 'typebox/compile'
 import { Settings } from 'typebox/system'
 import { Value } from 'typebox/value'
-import { parseDocument } from 'yaml'
+import { LineCounter, parseDocument } from 'yaml'
 import type { Environment } from '../env.ts'
 import { isObject } from '../json.ts'
 import { providersIn } from '../llm/providers.ts'
@@ -58,8 +58,10 @@ export function parseConfig(text: string, source: string, env: Environment): Con
 
 /** The sections that are well formed, and everything that is wrong. Without problems it is the whole configuration. */
 function readConfig(text: string, source: string, env: Environment): { config: Partial<Config>; problems: string[] } {
-  const document = parseDocument(text)
-  const syntax = document.errors.map(({ message }) => message)
+  // Not the parser's own pretty errors: they quote the line, and with it the key that stands there.
+  const lines = new LineCounter()
+  const document = parseDocument(text, { prettyErrors: false, lineCounter: lines })
+  const syntax = document.errors.map(({ message, pos }) => `${message} at line ${lines.linePos(pos[0]).line}`)
   refuse(source, syntax)
   const { value, missing } = expandEnvironment(toJS(document, source), env, toWantedType)
   const unset = missing.map(({ path, name }) => `${path.join('.')}: the environment variable ${name} is not set`)

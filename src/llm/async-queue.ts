@@ -1,12 +1,13 @@
 /**
  * A queue between a producer that pushes (a socket) and one consumer that awaits (a `for await`).
  *
- * It tells the producer to pause when `highWaterMark` items wait and to resume when they are consumed, so that a slow
- * reader slows the upstream instead of filling memory.
+ * It tells the producer to pause when what waits has a size of `highWaterMark`, and to resume when it is consumed, so
+ * that a slow reader slows the upstream instead of filling memory.
  */
 export class AsyncQueue<T> implements AsyncIterableIterator<T> {
   #items: T[] = []
   #head = 0
+  #size = 0
   #waiting: { resolve: (result: IteratorResult<T>) => void; reject: (error: unknown) => void } | undefined
   #ended = false
   #error: unknown
@@ -14,12 +15,13 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
   readonly #producer: { pause(): void; resume(): void; cancel(): void }
   readonly #highWaterMark: number
 
-  constructor(producer: { pause(): void; resume(): void; cancel(): void }, highWaterMark = 64) {
+  constructor(producer: { pause(): void; resume(): void; cancel(): void }, highWaterMark = 64 * 1024) {
     this.#producer = producer
     this.#highWaterMark = highWaterMark
   }
 
-  push(item: T): void {
+  /** `size` is in the unit of the high-water mark. */
+  push(item: T, size = 1): void {
     if (this.#ended) return
     if (this.#waiting) {
       const { resolve } = this.#waiting
@@ -28,7 +30,8 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
       return
     }
     this.#items.push(item)
-    if (!this.#paused && this.#items.length - this.#head >= this.#highWaterMark) {
+    this.#size += size
+    if (!this.#paused && this.#size >= this.#highWaterMark) {
       this.#paused = true
       this.#producer.pause()
     }
@@ -52,6 +55,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
       if (this.#head === this.#items.length) {
         this.#items = []
         this.#head = 0
+        this.#size = 0
         if (this.#paused) {
           this.#paused = false
           this.#producer.resume()

@@ -39,11 +39,15 @@ export function resolveLLM(options: CreateLLMOptions, env: Environment): OpenAIC
     const known = Object.keys(providers).join(', ')
     throw new Error(`provider "${kind}" is not known; use one of ${known}, or give a baseURL`)
   }
+  const headers = { ...authorization(provider, preset, options.apiKey, env), ...lowerCased(options.headers) }
+  for (const [name, value] of Object.entries(headers)) assertHeader(provider, name, value)
+  const baseURL = options.baseURL ?? addressOf(provider, preset, env)
+  assertAddress(provider, baseURL)
   return {
     provider,
     model: options.model.slice(slash + 1),
-    headers: { ...authorization(provider, preset, options.apiKey, env), ...lowerCased(options.headers) },
-    baseURL: options.baseURL ?? addressOf(provider, preset, env),
+    headers,
+    baseURL,
     ...(preset.streamOptions === undefined ? {} : { streamOptions: preset.streamOptions }),
     ...(options.timeouts ? { timeouts: options.timeouts } : {}),
   }
@@ -53,13 +57,32 @@ export function resolveLLM(options: CreateLLMOptions, env: Environment): OpenAIC
 const lowerCased = (headers: Readonly<Record<string, string>> = {}): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 
+/** Of the connection, not of the request (RFC 9110, 7.6.1); or written by the gateway from what it sends. */
+const ownHeaders = new Set(['connection', 'content-length', 'host', 'keep-alive', 'te', 'transfer-encoding', 'upgrade'])
+
+/** Neither the header nor the complaint may be made of what cannot be sent: every request would fail, one by one. */
+function assertHeader(provider: string, name: string, value: string): void {
+  const sendable = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/.test(name) && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
+  if (sendable && !ownHeaders.has(name)) return
+  throw new Error(`provider "${provider}" cannot be sent the header ${JSON.stringify(name)}`)
+}
+
+function assertAddress(provider: string, baseURL: string): void {
+  const url = URL.parse(baseURL)
+  if (url && /^https?:$/.test(url.protocol) && !url.username && !url.password && !url.search && !url.hash) return
+  throw new Error(
+    `provider "${provider}" needs a baseURL of the form http(s)://host/path, without user, query and fragment`,
+  )
+}
+
 function authorization(
   provider: string,
   preset: Provider,
   given: string | undefined,
   env: Environment,
 ): Record<string, string> {
-  const apiKey = given || (preset.apiKeyEnv ? env[preset.apiKeyEnv] : undefined)
+  // A secret that was written with an editor ends in a line break.
+  const apiKey = (given || (preset.apiKeyEnv ? env[preset.apiKeyEnv] : undefined))?.trim()
   if (apiKey) return preset.keyHeader ? { [preset.keyHeader]: apiKey } : { authorization: `Bearer ${apiKey}` }
   if (preset.needsKey === false) return {}
   const variable = preset.apiKeyEnv ? `, or set ${preset.apiKeyEnv}` : ''

@@ -23,6 +23,9 @@ export interface OpenAICompatibleOptions extends TransportOptions {
   streamOptions?: boolean
 }
 
+/** Bytes. A batch of embeddings is long; what is longer would fill the gateway's memory. */
+const longestAnswer = 128 * 1024 * 1024
+
 /** A client for any provider that speaks OpenAI's format: nothing is translated, only `model` is rewritten. */
 export class OpenAICompatibleClient implements LLMClient {
   readonly provider: string
@@ -62,7 +65,14 @@ export class OpenAICompatibleClient implements LLMClient {
     const events = new ChunkReader(queue, end)
     const overflow = (): void => end(malformed('the upstream provider sent an event without an end'))
     const decode = decodeEvents((data) => events.read(data), overflow)
-    const listener = { onData: decode, onEnd: () => events.end(), onError: (error: GatewayError) => queue.end(error) }
+    const listener = {
+      onData(chunk: Buffer): void {
+        events.see(chunk)
+        decode(chunk)
+      },
+      onEnd: () => events.end(),
+      onError: (error: GatewayError) => queue.end(error),
+    }
     upstream = this.#transport.post('/chat/completions', body, true, listener, call)
     return queue
   }
@@ -86,8 +96,14 @@ export class OpenAICompatibleClient implements LLMClient {
         else if (answer) resolve(answer as Answer)
         else reject(malformed('the upstream provider answered something that is not a JSON object'))
       }
-      const listener = { onData: (chunk: Buffer) => void chunks.push(chunk), onEnd, onError: reject }
-      this.#transport.post(path, this.#body(request), false, listener, call)
+      let size = 0
+      const onData = (chunk: Buffer): void => {
+        size += chunk.length
+        chunks.push(chunk)
+        if (size > longestAnswer) upstream.fail(malformed('the upstream provider sent an answer without an end'))
+      }
+      const body = this.#body(request)
+      const upstream = this.#transport.post(path, body, false, { onData, onEnd, onError: reject }, call)
     })
   }
 }
@@ -98,10 +114,16 @@ class ChunkReader {
   readonly #end: (error?: GatewayError) => void
   readonly #unfinished = new Set<number>()
   #started = false
+  #first: string | undefined
 
   constructor(queue: AsyncQueue<ChatCompletionChunk>, end: (error?: GatewayError) => void) {
     this.#queue = queue
     this.#end = end
+  }
+
+  /** Events begin with a letter or a colon; what begins with a bracket is a document. */
+  see(chunk: Buffer): void {
+    this.#first ??= chunk.toString('latin1', 0, 64).trimStart()[0]
   }
 
   read(data: string): void {
@@ -119,14 +141,13 @@ class ChunkReader {
       return
     }
     this.#track(chunk.choices)
-    this.#queue.push(chunk as unknown as ChatCompletionChunk)
+    this.#queue.push(chunk as unknown as ChatCompletionChunk, data.length)
   }
 
   /** Some servers never send [DONE]: then the answer is whole only if every choice has its `finish_reason`. */
   end(): void {
     const whole = this.#started && this.#unfinished.size === 0
-    const error = new GatewayError('upstream_truncated', 'the upstream provider ended its answer half-way')
-    this.#end(whole ? undefined : error)
+    this.#end(whole ? undefined : /[{[<]/.test(this.#first ?? '') ? notAStream() : truncated())
   }
 
   #track(choices: unknown): void {
@@ -148,5 +169,14 @@ function tryParseObject(text: string): Record<string, unknown> | undefined {
     return undefined
   }
 }
+
+const truncated = (): GatewayError =>
+  new GatewayError('upstream_truncated', 'the upstream provider ended its answer half-way')
+
+/** A provider that cannot stream answers as a whole, or not at all; it would do so again, and be paid again. */
+const notAStream = (): GatewayError =>
+  new GatewayError('upstream_malformed', 'the upstream provider answered without a stream', {
+    headers: { 'x-should-retry': 'false' },
+  })
 
 const malformed = (message: string): GatewayError => new GatewayError('upstream_malformed', message)

@@ -5,7 +5,7 @@ import { GatewayError } from '../server/errors.ts'
 import type { CallOptions, Timeouts } from '../types.ts'
 import { abortedCall, transportError, upstreamError } from './upstream-errors.ts'
 
-export const defaultTimeouts: Timeouts = { connect: 10_000, firstToken: 120_000, idle: 120_000, total: 600_000 }
+const defaultTimeouts: Timeouts = { connect: 10_000, firstToken: 120_000, idle: 120_000, total: 600_000 }
 
 export interface TransportOptions {
   /** The provider's API root, as the OpenAI SDK takes it: `https://api.openai.com/v1`. */
@@ -69,21 +69,25 @@ export class Transport {
   }
 }
 
+/** Pieces of a refusal's body that are kept: more than any explanation needs. */
+const longestRefusal = 64
+
 /** One request on the wire: passes on what arrives, and can be paused and aborted at any time, connected or not. */
 export class Call implements Dispatcher.DispatchHandler {
   readonly #listener: AnswerListener
   readonly #signal: AbortSignal | undefined
   #deadline: NodeJS.Timeout
-  readonly #onAbort = (): void => this.#fail(abortedCall(this.#signal?.reason))
+  readonly #onAbort = (): void => this.fail(abortedCall(this.#signal?.reason))
   #controller: Dispatcher.DispatchController | undefined
   #refusal: { status: number; headers: IncomingHttpHeaders; body: Buffer[] } | undefined
   #over = false
+  #ending = false
 
   constructor(listener: AnswerListener, total: number, signal: AbortSignal | undefined) {
     this.#listener = listener
     this.#signal = signal
     this.#deadline = setTimeout(() => {
-      this.#fail(new GatewayError('upstream_timeout', `the upstream provider did not finish within ${total} ms`))
+      this.fail(new GatewayError('upstream_timeout', `the upstream provider did not finish within ${total} ms`))
     }, total)
     signal?.addEventListener('abort', this.#onAbort, { once: true })
     if (signal?.aborted) this.#onAbort()
@@ -104,7 +108,8 @@ export class Call implements Dispatcher.DispatchHandler {
 
   /** All that matters has arrived. What a provider leaves open is closed after a second; the connection is then lost. */
   endSoon(): void {
-    if (this.#over) return
+    if (this.#over || this.#ending) return
+    this.#ending = true
     clearTimeout(this.#deadline)
     this.#deadline = setTimeout(() => this.cancel(), 1000)
   }
@@ -127,15 +132,15 @@ export class Call implements Dispatcher.DispatchHandler {
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#over) return
-    if (this.#refusal) this.#refusal.body.push(chunk)
-    else this.#listener.onData(chunk)
+    if (!this.#refusal) this.#listener.onData(chunk)
+    else if (this.#refusal.body.length < longestRefusal) this.#refusal.body.push(chunk)
   }
 
   onResponseEnd(): void {
     if (this.#over) return
     this.#finish()
     if (!this.#refusal) {
-      this.#listener.onEnd()
+      this.#deliver()
       return
     }
     const { status, headers, body } = this.#refusal
@@ -148,7 +153,17 @@ export class Call implements Dispatcher.DispatchHandler {
     this.#listener.onError(transportError(error))
   }
 
-  #fail(error: GatewayError): void {
+  /** An answer that cannot be taken in must not be silence: undici would tell nobody of what is thrown here. */
+  #deliver(): void {
+    try {
+      this.#listener.onEnd()
+    } catch (cause) {
+      this.#listener.onError(new GatewayError('internal_error', 'the gateway could not read the answer', { cause }))
+    }
+  }
+
+  /** Gives the call up: the listener hears the error, and the connection is closed. */
+  fail(error: GatewayError): void {
     if (this.#over) return
     this.cancel()
     this.#listener.onError(error)

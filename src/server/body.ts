@@ -22,6 +22,9 @@ export async function readJSON(request: Request, { bodyLimit, jsonDepth }: BodyL
   if (type && !/^(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type)) {
     throw new GatewayError('unsupported_media_type', 'send the request body as application/json')
   }
+  if (!/^(identity)?$/i.test(request.headers.get('content-encoding') ?? '')) {
+    throw new GatewayError('unsupported_media_type', 'compressed request bodies are not supported')
+  }
   const bytes = await readBytes(request, bodyLimit)
   // Outside HTTP nothing holds a body to its declared length.
   if (bytes.byteLength > bodyLimit) throw tooLarge(bodyLimit)

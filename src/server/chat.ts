@@ -113,8 +113,13 @@ function withoutUnaskedUsage(chunk: ChatCompletionChunk): object | undefined {
     const { usage: _usage, ...rest } = chunk
     return rest
   }
-  return chunk.choices?.length === 0 ? undefined : chunk
+  if (chunk.choices?.length !== 0) return chunk
+  const { usage: _usage, ...rest } = chunk
+  return Object.keys(rest).every((field) => usageChunkFields.has(field)) ? undefined : rest
 }
+
+/** Of a chunk that is there for its usage only; with anything else in it, it says more than that. */
+const usageChunkFields = new Set(['id', 'object', 'created', 'model', 'service_tier', 'system_fingerprint', 'choices'])
 
 /** The promise's value, or undefined when it takes longer. */
 async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {

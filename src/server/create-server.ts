@@ -22,7 +22,11 @@ export interface CreateServerOptions extends OaiServerOptions {
  *
  * @throws Error naming what an agent lacks (a key, a known provider), or an id that is taken
  */
-export function createServer({ engine = createEngine(), agents = {}, ...options }: CreateServerOptions): OaiServer {
+export function createServer({
+  engine = createEngine(),
+  agents = {},
+  ...options
+}: CreateServerOptions = {}): OaiServer {
   const persistence = options.responseStorePersistence ?? engine.persistence
   const server = new OaiServer({
     hooks: engine.hooks,

@@ -49,14 +49,7 @@ export class Exchange {
 
   /** Aborts when the client leaves, or when {@link abort} is called. */
   get signal(): AbortSignal {
-    if (!this.#controller) {
-      const controller = new AbortController()
-      const { signal } = this.request
-      if (signal.aborted) controller.abort(signal.reason)
-      else signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true })
-      this.#controller = controller
-    }
-    return this.#controller.signal
+    return this.#abortable().signal
   }
 
   /** Options for the upstream calls of this exchange. */
@@ -70,7 +63,7 @@ export class Exchange {
 
   /** Stops the work on this request; a client that is still there is told the reason. */
   abort(reason: unknown): void {
-    this.#controller?.abort(reason)
+    this.#abortable().abort(reason)
   }
 
   /** A whole answer. Ends the exchange. */
@@ -89,7 +82,7 @@ export class Exchange {
   /** A failure in OpenAI's envelope. Ends the exchange. */
   fail(error: unknown): Response {
     const failure = this.noteFailure(error)
-    this.end(failure.status, failure.kind === 'client_closed' ? 'client_closed' : 'error', failure.code ?? undefined)
+    this.end(failure.status, failure.kind === 'client_closed' ? 'client_closed' : 'error', failure.code ?? failure.type)
     const { status, headers, text } = errorAnswer(failure)
     return this.#respond(status, text, headers)
   }
@@ -156,6 +149,17 @@ export class Exchange {
   /** Milliseconds since arrival. */
   elapsed(): number {
     return performance.now() - this.startedAt
+  }
+
+  /** Made when first needed: most requests for models or health never do. */
+  #abortable(): AbortController {
+    if (this.#controller) return this.#controller
+    const controller = new AbortController()
+    const { signal } = this.request
+    if (signal.aborted) controller.abort(signal.reason)
+    else signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true })
+    this.#controller = controller
+    return controller
   }
 
   #respond(

@@ -79,6 +79,7 @@ export class OaiServer {
     this.#open.delete(exchange)
   }
   #listener: Promise<Listener> | undefined
+  #stopping: Promise<void> | undefined
 
   readonly #routes = new RouteTable([
     ['GET', '/health', health, 'open'],
@@ -160,18 +161,28 @@ export class OaiServer {
 
   /**
    * Stops listening and waits for open requests, at most `drainMs` milliseconds (default 60 000); then breaks off the
-   * rest, and a second later closes the connections of clients that do not take that in.
+   * rest, and a second later closes the connections of clients that do not take that in. It is final: `/ready` stays 503.
    */
-  async stop({ drainMs = 60_000 }: { drainMs?: number } = {}): Promise<void> {
+  stop(options: { drainMs?: number } = {}): Promise<void> {
+    this.#stopping ??= this.#stop(options).finally(() => {
+      this.#stopping = undefined
+    })
+    return this.#stopping
+  }
+
+  async #stop({ drainMs = 60_000 }: { drainMs?: number }): Promise<void> {
     this.#context.readiness.drain()
     const listener = await this.#listener
     this.#listener = undefined
     if (!listener) return
     const breakOff = setTimeout(() => this.abortOpenRequests(), drainMs)
     const cut = setTimeout(() => listener.closeAll(), drainMs + lastWordsMs)
-    await listener.close()
-    clearTimeout(breakOff)
-    clearTimeout(cut)
+    try {
+      await listener.close()
+    } finally {
+      clearTimeout(breakOff)
+      clearTimeout(cut)
+    }
   }
 
   async #answer(exchange: Exchange, context: HandleContext): Promise<Response> {

@@ -57,23 +57,23 @@ const EmbeddingBody = Type.Object({
 })
 
 const objectFields = ['stream_options', 'response_format', 'logit_bias', 'metadata'] as const
-const chatBody = Compile(ChatBody)
-const embeddingBody = Compile(EmbeddingBody)
+const chatBody = bodyOf(ChatBody)
+const embeddingBody = bodyOf(EmbeddingBody)
 
 /** @throws GatewayError `invalid_request` whose `param` names the field */
 export function asChatRequest(value: unknown): ChatRequest {
-  if (!chatBody.Check(value)) throw invalidField(value, chatBody.Errors(value))
+  if (!chatBody.fits(value)) throw invalidField(value, chatBody.violations(value))
   // A number that is kept as text is an object to the schema.
-  const param = objectFields.find((name) => value[name] && !isObject(value[name]))
-  if (param)
-    throw new GatewayError('invalid_request', `invalid value for '${param}': must be object or null`, { param })
-  return value as unknown as ChatRequest
+  const fields = value as Record<string, unknown>
+  const param = objectFields.find((name) => fields[name] && !isObject(fields[name]))
+  if (!param) return value as ChatRequest
+  throw new GatewayError('invalid_request', `invalid value for '${param}': must be object or null`, { param })
 }
 
 /** @throws GatewayError `invalid_request` whose `param` names the field */
 export function asEmbeddingRequest(value: unknown): EmbeddingRequest {
-  if (embeddingBody.Check(value)) return value as unknown as EmbeddingRequest
-  throw invalidField(value, embeddingBody.Errors(value))
+  if (embeddingBody.fits(value)) return value as EmbeddingRequest
+  throw invalidField(value, embeddingBody.violations(value))
 }
 
 interface SchemaViolation {
@@ -81,6 +81,48 @@ interface SchemaViolation {
   instancePath: string
   message: string
   params: object
+}
+
+interface BodySchema {
+  fits(value: unknown): boolean
+  violations(value: unknown): readonly SchemaViolation[]
+}
+
+/** Values in a body up to which its faults are explained in detail. */
+const explainable = 5000
+
+/**
+ * To explain a fault, the schema tries every branch on every element, which takes seconds for millions of them; of a body
+ * that large only the field is named.
+ */
+function bodyOf(schema: ReturnType<typeof Type.Object>): BodySchema {
+  const validator = Compile(schema)
+  const fields = Object.entries(schema.properties).map(([name, field]) => ({ name, validator: Compile(field) }))
+  const coarse = (value: Record<string, unknown>): SchemaViolation[] =>
+    fields.flatMap(({ name, validator }): SchemaViolation[] => {
+      const absent = value[name] === undefined
+      if (absent && !schema.required?.includes(name)) return []
+      if (absent)
+        return [{ keyword: 'required', instancePath: '', message: '', params: { requiredProperties: [name] } }]
+      if (validator.Check(value[name])) return []
+      return [{ keyword: 'field', instancePath: `/${name}`, message: 'must be of the right type', params: {} }]
+    })
+  return {
+    fits: (value) => validator.Check(value),
+    violations: (value) =>
+      isObject(value) && remaining(value, explainable) < 0 ? coarse(value).slice(0, 1) : validator.Errors(value),
+  }
+}
+
+/** What is left of a budget of values; below 0 when there are more, counted no further. */
+function remaining(value: unknown, budget: number): number {
+  let left = budget - 1
+  if (typeof value !== 'object' || value === null) return left
+  for (const child of Array.isArray(value) ? value : Object.values(value)) {
+    if (left < 0) return left
+    left = remaining(child, left)
+  }
+  return left
 }
 
 function invalidField(value: unknown, violations: readonly SchemaViolation[]): GatewayError {

@@ -50,7 +50,7 @@ t.test('a whole configuration is read as it is written', async (t) => {
       host: 0.0.0.0
       port: 8080
       bodyLimit: 2048
-      timeouts: { headers: 5s, request: 500ms }
+      timeouts: { headers: 500ms, request: 5s }
       keepAlive: 30s
       drainTimeout: 2m
       cors: { origins: [https://a.example, https://b.example], credentials: true }
@@ -71,7 +71,7 @@ t.test('a whole configuration is read as it is written', async (t) => {
       port: 8080,
       bodyLimit: 2048,
       jsonDepth: 128,
-      timeouts: { headers: '5s', request: '500ms', keepAlive: '72s' },
+      timeouts: { headers: '500ms', request: '5s', keepAlive: '72s' },
       keepAlive: '30s',
       drainTimeout: '2m',
       cors: { origins: ['https://a.example', 'https://b.example'], credentials: true },
@@ -442,4 +442,22 @@ t.test('durations', async (t) => {
   ] as const) {
     t.equal(milliseconds(text), ms, text)
   }
+})
+
+t.test('what is not YAML is told by its line, without what stands there', async (t) => {
+  const problems = problemsOf('auth:\n  keys:\n    - { key: sk-secret-0123456789, user: a\n    - { key: x }\n')
+  t.match(problems[0], /at line \d/)
+  t.notMatch(problems.join(), /sk-secret/)
+})
+
+t.test('durations that no timer can hold, and none where there must be one, are refused', async (t) => {
+  t.strictSame(problemsOf('providers: { openai: { timeouts: { total: 1000h } } }'), [
+    'providers.openai.timeouts.total: must be at most 24 days',
+  ])
+  t.strictSame(problemsOf('server: { keepAlive: 0s, drainDelay: 0s }'), ['server.keepAlive: must be longer than 0s'])
+})
+
+t.test('a key that is listed twice is refused', async (t) => {
+  const key = '{ key: sk-0123456789 }'
+  t.strictSame(problemsOf(`auth: { keys: [${key}, ${key}] }`), ['auth.keys: the same API key is listed twice'])
 })

@@ -323,7 +323,7 @@ t.test('a bug of the gateway is a 500 without detail, not to be retried', async 
   }
   await fails(t, post('/embeddings', { model: 'buggy', input: 'a' }), failure, broken)
   t.equal(
-    broken.logs.filter(({ level, err }) => level === 50 && JSON.stringify(err).includes('secret-detail')).length,
+    broken.logs.filter(({ level, error }) => level === 50 && JSON.stringify(error).includes('secret-detail')).length,
     3,
   )
 })
@@ -460,7 +460,7 @@ t.test('an upstream that answers something else than JSON is a 502', async (t) =
     for (const call of [complete, embed]) t.notMatch(await fails(t, call, malformed), UPSTREAM_SECRET)
   }
   upstream.behave(notJson(200))
-  t.notMatch(await fails(t, stream, { ...malformed, code: 'upstream_truncated' }), UPSTREAM_SECRET)
+  t.notMatch(await fails(t, stream, malformed), UPSTREAM_SECRET)
 })
 
 t.test('an upstream that breaks off a whole answer is a 502', async (t) => {

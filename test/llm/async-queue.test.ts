@@ -132,12 +132,18 @@ t.test('a slow consumer', async (t) => {
     t.strictSame(told, ['pause', 'resume', 'pause'], 'and again')
   })
 
-  t.test('pauses at 64 items unless it is said otherwise', async (t) => {
+  t.test('pauses by the size of what waits, at 64 Ki unless it is said otherwise', async (t) => {
     const { queue, told } = queueOf()
-    for (let i = 1; i < 64; i++) queue.push(i)
+    queue.push(1, 64 * 1024 - 1)
     t.strictSame(told, [])
-    queue.push(64)
+    queue.push(2)
     t.strictSame(told, ['pause'])
+    await queue.next()
+    t.strictSame(told, ['pause'])
+    await queue.next()
+    t.strictSame(told, ['pause', 'resume'])
+    queue.push(3, 64 * 1024)
+    t.strictSame(told, ['pause', 'resume', 'pause'], 'one large item is enough')
   })
 
   t.test('whatever the interleaving, items keep their order and the producer is never left paused', async (t) => {

@@ -193,3 +193,17 @@ t.test('timeouts of your own hold', async (t) => {
   const failed = received({ model: 'lab/m', baseURL, timeouts: { total: 50 } })
   await t.rejects(failed, { code: 'upstream_timeout', status: 504 })
 })
+
+t.test('what cannot be sent is refused at once, by the name of the provider', async (t) => {
+  for (const options of [
+    { baseURL: 'localhost:11434' },
+    { baseURL: 'http://host:99999/v1' },
+    { baseURL: 'http://user:pass@host/v1' },
+    { baseURL: 'http://host/v1?api-version=1' },
+    { baseURL: 'http://host/v1', headers: { 'bad name': 'x' } },
+    { baseURL: 'http://host/v1', headers: { 'x-a': 'a\nb' } },
+    { baseURL: 'http://host/v1', headers: { 'Content-Length': '1' } },
+  ]) {
+    t.throws(() => createLLM({ model: 'lab/m', ...options }), { message: /provider "lab"/ }, JSON.stringify(options))
+  }
+})

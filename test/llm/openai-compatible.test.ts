@@ -272,9 +272,9 @@ t.test('the end', async (t) => {
     t.match((await collect()).error, { kind: 'upstream_truncated' }, 'one of two choices is not all of them')
   })
 
-  t.test('of a body that answers a stream with something else is a truncated answer too', async (t) => {
+  t.test('of a body that is no stream is told as such, and not to be asked for again', async (t) => {
     upstream.behave((_request, exchange) => exchange.json(200, { id: 'not a stream' }))
-    t.match((await collect()).error, { kind: 'upstream_truncated' })
+    t.match((await collect()).error, { kind: 'upstream_malformed', headers: { 'x-should-retry': 'false' } })
   })
 })
 

@@ -140,9 +140,6 @@ t.test('probes and public routes need no key', async (t) => {
     for (const url of ['/healthy', '/v1/health', '/who?/health', '/health/../who', '/who#/health', '/Health']) {
       t.equal((await app.inject(url)).statusCode, 401, url)
     }
-    const other = await appWith(t, { auth: plugin, publicPaths: ['/who'] })
-    t.equal((await other.app.inject('/who')).statusCode, 200)
-    t.equal((await other.app.inject('/health')).statusCode, 401)
   }
 })
 

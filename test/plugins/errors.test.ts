@@ -121,6 +121,10 @@ t.test('what is not a request at all is answered over the bare socket, which is 
     }),
   )
   app.post('/', async () => 'fine')
+  app.get('/begun', (_request, reply) => {
+    reply.hijack()
+    reply.raw.write('begun')
+  })
   const port = Number(new URL(await app.listen({ port: 0, host: '127.0.0.1' })).port)
   const head = 'POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n'
   const check = (t: Test, [answer, ...more]: RawAnswer[], status: number, code: string | null) => {
@@ -146,11 +150,15 @@ t.test('what is not a request at all is answered over the bare socket, which is 
     ])
     for (const answers of late) check(t, answers, 408, 'request_timeout')
   })
-  t.test('but not when an answer has already begun', async (t) => {
+  t.test('on a connection that has had an answer, too', async (t) => {
     const good = `${head}content-length: 2\r\n\r\n{}`
-    const answers = await talk(port, [good, 50, 'garbage\r\n\r\n'], { answers: 2 })
-    t.match(answers, [{ status: 200, body: 'fine' }])
-    t.equal(answers.length, 1)
+    const [first, ...more] = await talk(port, [good, 50, 'garbage\r\n\r\n'], { answers: 2 })
+    t.match(first, { status: 200, body: 'fine' })
+    check(t, more, 400, null)
+  })
+  t.test('but not when an answer has already begun', async (t) => {
+    const answers = await talk(port, ['GET /begun HTTP/1.1\r\nhost: a\r\n\r\n', 50, 'garbage\r\n\r\n'])
+    t.equal(answers.filter(({ status }) => status === 400).length, 0)
   })
 })
 

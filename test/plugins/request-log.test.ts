@@ -118,7 +118,7 @@ t.test('a failure of an upstream is a line of its own, with its cause', async (t
   upstream.behave(failWith(500))
   const failed = await linesOf(gateway, () => t.rejects(client.chat.completions.create(ask)))
   t.match(failed, [
-    { level: 50, msg: 'request failed', err: { message: /status 500/, stack: /upstream answered 500/ } },
+    { level: 50, msg: 'request failed', error: { message: /status 500/, cause: { message: 'upstream answered 500' } } },
     { level: 30, msg: 'request', status: 502, outcome: 'error', errorCode: 'upstream_error', model: 'openai/*' },
   ])
   t.equal(failed.length, 2)
@@ -193,7 +193,7 @@ t.test('a listener that throws or rejects changes nothing, and is reported', asy
   t.match(streamed.choices[0]?.message.content, SECRET)
   const reports = gateway.logs.filter(({ msg }) => msg === 'a hook listener failed')
   t.equal(reports.length, 2 * 3 * 2)
-  t.match(reports[0], { level: 50, event: 'onRequest', err: { message: 'thrown in onRequest' } })
+  t.match(reports[0], { level: 50, event: 'onRequest', error: { message: 'thrown in onRequest' } })
 })
 
 t.test('in an app of one’s own it logs what the hooks tell', async (t) => {

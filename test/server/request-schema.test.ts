@@ -207,3 +207,14 @@ t.test('whatever the value is, it passes whole or is refused with a 400 that say
   })
   t.doesNotThrow(() => fc.assert(property, { numRuns: 1000 }))
 })
+
+t.test('of a body of millions of values only the field is named, and at once', async (t) => {
+  const input = new Array(1_000_000).fill(1)
+  input.push(1.5)
+  const messages = new Array(300_000).fill({ role: 1 })
+  const startedAt = performance.now()
+  t.match(refusal(asEmbeddingRequest, { model: 'm', input }), { status: 400, param: 'input' })
+  t.match(refusal(asEmbeddingRequest, { input: [input] }), { status: 400, param: 'model' })
+  t.match(refusal(asChatRequest, { model: 'm', messages }), { status: 400, param: 'messages' })
+  t.ok(performance.now() - startedAt < 1000, 'a health check can wait that long')
+})
