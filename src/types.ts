@@ -42,6 +42,8 @@ export interface CallOptions {
   /** W3C trace-context headers for the upstream. */
   traceHeaders?: Readonly<Record<string, string>>
   timeouts?: Partial<Timeouts>
+  /** Hears which target a client of several has chosen, before it is called; the last one served. */
+  onTarget?(target: Pick<LLMClient, 'provider' | 'model'>): void
 }
 
 /**

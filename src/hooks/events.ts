@@ -42,6 +42,8 @@ export interface HookEvents {
     userId: string | null
     model?: string
     provider?: string
+    /** `provider/model` of the target that served, where the model has several. */
+    target?: string
     stream: boolean
     usage?: CompletionUsage
     durationMs: number

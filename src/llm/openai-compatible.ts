@@ -1,6 +1,4 @@
-import { isObject, parseJSON } from '../json.ts'
-import { GatewayError } from '../server/errors.ts'
-import { withSource } from '../source.ts'
+import type { GatewayError } from '../server/errors.ts'
 import type {
   CallOptions,
   ChatCompletion,
@@ -10,9 +8,12 @@ import type {
   EmbeddingResponse,
   LLMClient,
 } from '../types.ts'
+import { malformed, parseAnswer } from './answer.ts'
 import { AsyncQueue } from './async-queue.ts'
+import type { Call } from './call.ts'
+import { ChunkReader } from './chunk-reader.ts'
 import { decodeEvents } from './event-stream.ts'
-import { type Call, Transport, type TransportOptions } from './transport.ts'
+import { Transport, type TransportOptions } from './transport.ts'
 import { streamErrorEvent } from './upstream-errors.ts'
 
 export interface OpenAICompatibleOptions extends TransportOptions {
@@ -90,7 +91,7 @@ export class OpenAICompatibleClient implements LLMClient {
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = []
       const onEnd = (): void => {
-        const answer = tryParseObject(Buffer.concat(chunks).toString('utf8'))
+        const answer = parseAnswer(Buffer.concat(chunks).toString('utf8'))
         // Some providers (OpenRouter) answer 200 with an error in the body.
         if (answer?.error && !answer.choices) reject(streamErrorEvent(answer.error))
         else if (answer) resolve(answer as Answer)
@@ -107,76 +108,3 @@ export class OpenAICompatibleClient implements LLMClient {
     })
   }
 }
-
-/** Turns the data of each event into a chunk, and knows whether the answer is whole when the stream ends. */
-class ChunkReader {
-  readonly #queue: AsyncQueue<ChatCompletionChunk>
-  readonly #end: (error?: GatewayError) => void
-  readonly #unfinished = new Set<number>()
-  #started = false
-  #first: string | undefined
-
-  constructor(queue: AsyncQueue<ChatCompletionChunk>, end: (error?: GatewayError) => void) {
-    this.#queue = queue
-    this.#end = end
-  }
-
-  /** Events begin with a letter or a colon; what begins with a bracket is a document. */
-  see(chunk: Buffer): void {
-    this.#first ??= chunk.toString('latin1', 0, 64).trimStart()[0]
-  }
-
-  read(data: string): void {
-    if (data === '[DONE]') {
-      this.#end()
-      return
-    }
-    const chunk = tryParseObject(data)
-    if (!chunk || chunk.error) {
-      this.#end(
-        chunk
-          ? streamErrorEvent(chunk.error)
-          : malformed('the upstream provider sent an event that is not a JSON object'),
-      )
-      return
-    }
-    this.#track(chunk.choices)
-    this.#queue.push(chunk as unknown as ChatCompletionChunk, data.length)
-  }
-
-  /** Some servers never send [DONE]: then the answer is whole only if every choice has its `finish_reason`. */
-  end(): void {
-    const whole = this.#started && this.#unfinished.size === 0
-    this.#end(whole ? undefined : /[{[<]/.test(this.#first ?? '') ? notAStream() : truncated())
-  }
-
-  #track(choices: unknown): void {
-    if (!Array.isArray(choices)) return
-    for (const choice of choices) {
-      if (!isObject(choice) || typeof choice.index !== 'number') continue
-      this.#started = true
-      if (choice.finish_reason) this.#unfinished.delete(choice.index)
-      else this.#unfinished.add(choice.index)
-    }
-  }
-}
-
-function tryParseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value = parseJSON(text)
-    return isObject(value) ? withSource(value, text) : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const truncated = (): GatewayError =>
-  new GatewayError('upstream_truncated', 'the upstream provider ended its answer half-way')
-
-/** A provider that cannot stream answers as a whole, or not at all; it would do so again, and be paid again. */
-const notAStream = (): GatewayError =>
-  new GatewayError('upstream_malformed', 'the upstream provider answered without a stream', {
-    headers: { 'x-should-retry': 'false' },
-  })
-
-const malformed = (message: string): GatewayError => new GatewayError('upstream_malformed', message)

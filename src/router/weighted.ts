@@ -1,5 +1,5 @@
 import { GatewayError } from '../server/errors.ts'
-import type { LLMClient } from '../types.ts'
+import type { CallOptions, LLMClient } from '../types.ts'
 
 export interface WeightedTarget {
   client: LLMClient
@@ -24,13 +24,19 @@ export function weighted(targets: readonly WeightedTarget[]): LLMClient {
     return only.client
   }
 
+  const chosen = (call: CallOptions | undefined): LLMClient => {
+    const client = draw()
+    call?.onTarget?.(client)
+    return client
+  }
+
   return {
     provider: oneOf(targets.map(({ client }) => client.provider)),
     model: oneOf(targets.map(({ client }) => client.model)),
-    complete: (request, call) => draw().complete(request, call),
-    stream: (request, call) => draw().stream(request, call),
+    complete: (request, call) => chosen(call).complete(request, call),
+    stream: (request, call) => chosen(call).stream(request, call),
     embed(request, call) {
-      const client = draw()
+      const client = chosen(call)
       if (client.embed) return client.embed(request, call)
       throw new GatewayError('unsupported', `model "${client.model}" does not make embeddings`, { param: 'model' })
     },

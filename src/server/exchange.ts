@@ -27,6 +27,8 @@ export class Exchange {
   principal: AuthVerifyResult | null = null
   model: string | undefined
   provider: string | undefined
+  /** `provider/model` of the target that served, where the model's entry has several. */
+  target: string | undefined
   stream = false
   usage: CompletionUsage | undefined
   firstTokenMs: number | undefined
@@ -54,7 +56,14 @@ export class Exchange {
 
   /** Options for the upstream calls of this exchange. */
   get call(): CallOptions {
-    return { signal: this.signal, requestId: this.requestId }
+    return {
+      signal: this.signal,
+      requestId: this.requestId,
+      onTarget: ({ provider, model }) => {
+        this.provider = provider
+        this.target = `${provider}/${model}`
+      },
+    }
   }
 
   get ended(): boolean {
@@ -129,7 +138,7 @@ export class Exchange {
     if (this.#ended) return
     this.#ended = true
     this.#onEnd?.(this)
-    const { requestId, request, route, principal, model, provider, stream, usage } = this
+    const { requestId, request, route, principal, model, provider, target, stream, usage } = this
     this.#hooks.emit('onResponse', {
       requestId,
       method: request.method,
@@ -142,6 +151,7 @@ export class Exchange {
       ...(errorCode === undefined ? {} : { errorCode }),
       ...(model === undefined ? {} : { model }),
       ...(provider === undefined ? {} : { provider }),
+      ...(target === undefined ? {} : { target }),
       ...(usage === undefined ? {} : { usage }),
     })
   }
