@@ -48,7 +48,7 @@ export function announceAnswer(request: FastifyRequest, reply: FastifyReply, sta
   const { id: requestId, method, url, errorCode, principal } = request
   const { url: route = '_other' } = request.routeOptions
   const { hooks } = request.server
-  hooks.emit('onRequest', { requestId, method, path: url })
+  hooks.emit('onRequest', { requestId, method, path: url.split('?', 1)[0] ?? '' })
   hooks.emit('onResponse', {
     requestId,
     method,
@@ -93,5 +93,8 @@ export function answerMalformedRequest(error: Error & { code?: string }, socket:
     `content-length: ${Buffer.byteLength(text)}`,
     'connection: close',
   ]
+  // Half a connection would stay: after this, nothing of Node's looks at it again.
   socket.end(`${head.join('\r\n')}\r\n\r\n${text}`)
+  const cut = setTimeout(() => socket.destroy(), 1000).unref()
+  socket.once('close', () => clearTimeout(cut))
 }

@@ -1,4 +1,5 @@
 import fp from 'fastify-plugin'
+import { loggable } from '../src/server/errors.ts'
 
 const probes = new Set(['/health', '/ready'])
 
@@ -16,23 +17,10 @@ export const requestLog = fp(
       log[level]({ ...line, durationMs: Math.round(durationMs * 10) / 10, ...tokens }, 'request')
     })
     hooks.on('onAuthFail', ({ requestId, reason }) => log.warn({ requestId, reason }, 'authentication failed'))
-    hooks.on('onError', ({ requestId, error }) => log.error({ requestId, error: described(error) }, 'request failed'))
+    hooks.on('onError', ({ requestId, error }) => log.error({ requestId, error: loggable(error) }, 'request failed'))
     hooks.on('onListenerError', ({ event, error }) =>
-      log.error({ event, error: described(error) }, 'a hook listener failed'),
+      log.error({ event, error: loggable(error) }, 'a hook listener failed'),
     )
   },
   { name: 'signalbox-request-log', dependencies: ['signalbox-hooks'] },
 )
-
-/** Only what we know an error to hold: providers' own errors carry requests and answers, which do not belong in a log. */
-function described(error: unknown): object {
-  if (!(error instanceof Error)) return { message: String(error) }
-  const { name: type, message, stack, cause } = error
-  const { code, status } = error as { code?: unknown; status?: unknown }
-  const known = { type, message, code, status, stack }
-  return cause instanceof Error
-    ? { ...known, cause: { type: cause.name, message: cause.message, code: codeOf(cause) } }
-    : known
-}
-
-const codeOf = (error: Error): unknown => ('code' in error ? error.code : undefined)

@@ -6,6 +6,7 @@ import { buildApp } from './app.ts'
 import { type LoadedConfig, loadConfig } from './config/load.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { environment } from './env.ts'
+import { loggable } from './server/errors.ts'
 
 const usage = `Usage: signalbox [options]
 
@@ -57,7 +58,7 @@ function announce(app: FastifyInstance, { config, file }: LoadedConfig): void {
 /** SIGTERM drains the app; SIGINT (a person) does so without the delay; a second signal ends the process at once. */
 function closeOnSignal(app: FastifyInstance, { drainDelay }: Config['server']): void {
   closeWithGrace({ delay: false, logger: app.log, skip: ['beforeExit'] }, async ({ signal, err }) => {
-    if (err) app.log.fatal({ err }, 'the gateway failed')
+    if (err) app.log.fatal({ error: loggable(err) }, 'the gateway failed')
     await app.drain(signal === 'SIGTERM' ? milliseconds(drainDelay) : 0)
   })
 }

@@ -23,16 +23,16 @@ export class ChunkReader {
     this.#first ??= chunk.toString('latin1', 0, 64).trimStart()[0]
   }
 
-  read(data: string): void {
+  read(data: string, name?: string): void {
     if (data === '[DONE]') {
       this.#end()
       return
     }
     const chunk = parseAnswer(data)
-    if (!chunk || chunk.error) {
+    if (!chunk || chunk.error || name === 'error') {
       this.#end(
         chunk
-          ? streamErrorEvent(chunk.error)
+          ? streamErrorEvent(chunk.error ?? chunk)
           : malformed('the upstream provider sent an event that is not a JSON object'),
       )
       return

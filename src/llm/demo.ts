@@ -97,8 +97,11 @@ function answerTo(request: ChatRequest): Answer {
 function toolFor(request: ChatRequest, text: string): ToolCall | undefined {
   const choice = request.tool_choice
   if (choice === 'none') return undefined
-  const functions = (request.tools ?? []).flatMap((tool) => (tool.type === 'function' ? [tool.function] : []))
-  const named = typeof choice === 'object' && choice !== null && 'function' in choice ? choice.function.name : undefined
+  const functions = (request.tools ?? []).flatMap((tool) =>
+    tool.type === 'function' && typeof tool.function?.name === 'string' ? [tool.function] : [],
+  )
+  const named =
+    typeof choice === 'object' && choice !== null && 'function' in choice ? choice.function?.name : undefined
   const chosen =
     functions.find(({ name }) => name === named) ??
     functions.find(({ name }) => text.includes(name)) ??

@@ -65,7 +65,7 @@ export class OpenAICompatibleClient implements LLMClient {
     }
     const events = new ChunkReader(queue, end)
     const overflow = (): void => end(malformed('the upstream provider sent an event without an end'))
-    const decode = decodeEvents((data) => events.read(data), overflow)
+    const decode = decodeEvents((data, name) => events.read(data, name), overflow)
     const listener = {
       onData(chunk: Buffer): void {
         events.see(chunk)

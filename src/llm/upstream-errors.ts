@@ -46,6 +46,7 @@ export function upstreamError(status: number, headers: IncomingHttpHeaders, text
     case 401:
     case 402:
     case 403:
+    case 407: // of the gateway's own proxy
       return new GatewayError('upstream_auth_error', "the upstream provider refused the gateway's credentials", {
         cause,
         headers: { 'x-should-retry': 'false' },

@@ -60,6 +60,8 @@ export class ModelRouter {
   find(model: string): Route | undefined {
     const exact = this.#exact.get(model)
     if (exact) return { entry: exact, model }
+    // A pattern is no model of the provider's.
+    if (model.endsWith('*')) return undefined
     for (const entry of this.#wildcards) {
       const prefix = entry.model.slice(0, -1)
       if (model.startsWith(prefix) && model.length > prefix.length) return { entry, model: model.slice(prefix.length) }

@@ -62,10 +62,10 @@ async function streamCompletion(
   })
 
   // Where they come from is settled only when the first one is here.
-  const end = { done: true, value: undefined } as const
+  const end = Promise.resolve({ done: true, value: undefined } as const)
   const items: AsyncIterator<ChatCompletionChunk> = {
-    next: async () => chunks?.next() ?? end,
-    return: async () => chunks?.return?.() ?? end,
+    next: () => chunks?.next() ?? end,
+    return: () => chunks?.return?.() ?? end,
   }
 
   return exchange.eventStream(

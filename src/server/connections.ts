@@ -12,6 +12,12 @@ export interface Connections {
 
 const sweepMs = 50
 
+/** A request head that is not whole by then, in milliseconds, will not be waited for: nothing else bounds it any more. */
+const halfSentMs = 1000
+
+/** Node's own mark of a socket with a request on it. */
+const isAsking = (socket: Socket & { _httpMessage?: unknown }): boolean => Boolean(socket._httpMessage)
+
 /** To be called before the server listens. */
 export function trackConnections(server: Server): Connections {
   const sockets = new Set<Socket>()
@@ -21,9 +27,11 @@ export function trackConnections(server: Server): Connections {
   })
   return {
     sweep() {
+      const startedAt = performance.now()
       const timer = setInterval(() => {
         server.closeIdleConnections()
-        for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy()
+        const overdue = performance.now() - startedAt > halfSentMs
+        for (const socket of sockets) if (socket.bytesRead === 0 || (overdue && !isAsking(socket))) socket.destroy()
       }, sweepMs)
       return () => clearInterval(timer)
     },

@@ -118,3 +118,16 @@ export function completeEnvelope(body: unknown): ErrorBody | undefined {
   }
   return { ...body, error: { ...body.error, ...completed } }
 }
+
+/** Only what we know an error to hold: providers' own errors carry requests and answers, which do not belong in a log. */
+export function loggable(error: unknown): object {
+  if (!(error instanceof Error)) return { message: String(error) }
+  const { name: type, message, stack, cause } = error
+  const { code, status } = error as { code?: unknown; status?: unknown }
+  const known = { type, message, code, status, stack }
+  return cause instanceof Error
+    ? { ...known, cause: { type: cause.name, message: cause.message, code: codeOf(cause) } }
+    : known
+}
+
+const codeOf = (error: Error): unknown => ('code' in error ? error.code : undefined)

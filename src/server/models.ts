@@ -19,7 +19,7 @@ export const listModels: Endpoint = (exchange, { router }) => {
 
 /** `GET /v1/models/{id}`. A wildcard answers for every id that it serves. */
 export const retrieveModel: Endpoint = (exchange, { router }) => {
-  const { entry } = router.resolve(exchange.parameter)
+  const entry = router.get(exchange.parameter) ?? router.resolve(exchange.parameter).entry
   assertMayUse(exchange.principal, exchange.parameter)
   return exchange.json(200, describe(exchange.parameter, entry))
 }

@@ -9,6 +9,16 @@ const charactersPerToken = 4
  * chunks that arrived are counted; the prompt is measured by its text.
  */
 export function estimateUsage(request: ChatRequest, chunks: number): CompletionUsage {
-  const prompt_tokens = Math.ceil(JSON.stringify(request.messages).length / charactersPerToken)
+  const characters = request.messages.reduce((sum, message) => sum + charactersOf(message), 0)
+  const prompt_tokens = Math.ceil(characters / charactersPerToken)
   return { prompt_tokens, completion_tokens: chunks, total_tokens: prompt_tokens + chunks, estimated: true }
+}
+
+/** The text of a message: an image or a sound is no text, however long it is as base64. */
+function charactersOf(message: ChatRequest['messages'][number]): number {
+  const { content } = message
+  const calls = 'tool_calls' in message && message.tool_calls ? JSON.stringify(message.tool_calls).length : 0
+  if (typeof content === 'string') return content.length + calls
+  const parts: readonly object[] = Array.isArray(content) ? content : []
+  return parts.reduce((sum, part) => sum + ('text' in part ? String(part.text).length : 0), calls)
 }

@@ -78,3 +78,29 @@ t.test('a plugin that says what it cannot mean lets nobody in', async (t) => {
     await gateway.close()
   }
 })
+
+t.test('a client that never finishes its request does not keep its connection, nor hold up the end', async (t) => {
+  const server = { timeouts: { headers: '300ms', request: '600ms' } }
+  const gateway = await startGateway(t, { config: { server } })
+  const sockets = Array.from({ length: 20 }, () =>
+    connect({ port: gateway.port, host: '127.0.0.1', allowHalfOpen: true }),
+  )
+  for (const socket of sockets) {
+    socket.on('error', () => {})
+    socket.resume()
+    socket.write('GET /health HTTP/1.1\r\nhost: a\r\n')
+  }
+  const open = (): Promise<number> =>
+    new Promise((resolve) => gateway.app.server.getConnections((_, count) => resolve(count)))
+  for (let waited = 0; waited < 60 && (await open()) > 0; waited++) await sleep(100)
+  t.equal(await open(), 0)
+  for (const socket of sockets) socket.destroy()
+
+  const late = connect(gateway.port, '127.0.0.1').on('error', () => {})
+  late.write('GET /health HTTP/1.1\r\n')
+  await once(late, 'connect')
+  await sleep(50)
+  const drained = gateway.app.drain().then(() => 'drained')
+  t.equal(await Promise.race([drained, sleep(5000, 'still waiting')]), 'drained')
+  late.destroy()
+})

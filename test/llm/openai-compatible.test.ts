@@ -612,3 +612,11 @@ t.test('a provider that leaves its answer open after [DONE] holds up nothing', a
   await client.close()
   t.match(await upstream.last().closed, { aborted: true })
 })
+
+t.test('an event that is named error is one, whatever its data is called', async (t) => {
+  upstream.behave(
+    up.rawStream(['event: error\ndata: {"object":"error","message":"boom","code":400}\n\n', 'data: [DONE]\n\n']),
+  )
+  t.match((await collect()).error, { kind: 'upstream_rejected', status: 400 })
+  upstream.behave()
+})

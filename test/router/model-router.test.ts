@@ -104,3 +104,10 @@ t.test('the list is in the order of registration, exact ids first', async (t) =>
     ['b', 'a', 'c/*', '*'],
   )
 })
+
+t.test('a pattern is no model: a request for one is refused, not sent to the provider', async (t) => {
+  const router = new ModelRouter()
+  router.register({ model: 'lab/*', client: createDemo() })
+  for (const model of ['lab/*', 'lab/x*']) t.throws(() => router.resolve(model), { message: /not found/ }, model)
+  t.ok(router.get('lab/*'), 'though it can be looked up')
+})
