@@ -17,19 +17,9 @@ export interface DrainOptions {
   timeoutMs?: number
 }
 
-/** How long a client that was told of the end may take to read it, in milliseconds. */
-const lastWords = 1000
-
 export const drain = fp<DrainOptions>(
   async (app, { timeoutMs = 60_000 }) => {
     const connections = trackConnections(app.server)
-
-    const breakOff = async (): Promise<void> => {
-      app.log.warn({ openRequests: app.oaiServer.openRequests }, 'The drain timeout is over: breaking off what is open')
-      app.oaiServer.abortOpenRequests()
-      await sleep(lastWords, undefined, { ref: false })
-      app.server.closeAllConnections()
-    }
 
     app.decorate('drain', async (delayMs = 0) => {
       const { openRequests } = app.oaiServer
@@ -37,10 +27,18 @@ export const drain = fp<DrainOptions>(
       app.readiness.drain()
       if (delayMs > 0) await sleep(delayMs)
       const stopSweeping = connections.sweep()
-      const deadline = setTimeout(() => void breakOff(), timeoutMs)
-      await app.close()
-      stopSweeping()
-      clearTimeout(deadline)
+      const warning = setTimeout(() => {
+        const { openRequests } = app.oaiServer
+        app.log.warn({ openRequests }, 'The drain timeout is over: breaking off what is open')
+      }, timeoutMs)
+      const callOff = app.oaiServer.breakOffAfter(timeoutMs, () => app.server.closeAllConnections())
+      try {
+        await app.close()
+      } finally {
+        stopSweeping()
+        clearTimeout(warning)
+        callOff()
+      }
       app.log.info('Signalbox has stopped')
     })
   },

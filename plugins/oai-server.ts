@@ -60,8 +60,6 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       return new Response(text, { status, headers: { ...ours, ...headers } })
     }
 
-    // Clients that keep their connection are sent to look for another process.
-    const leave = { connection: 'close' }
     const forward = (request: FastifyRequest, reply: FastifyReply): void => {
       const raw: ForwardedMessage = request.raw
       // Left while a plugin was at work: nothing would tell the core.
@@ -76,15 +74,19 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       }
       // The path is the request's alone: a Host can be made to carry one into the URL that is put together from both.
       raw.headers.host = 'localhost'
+      const headers = reply.getHeaders() as Record<string, string>
+      // A client that keeps its connection is sent to look for another process.
+      if (app.readiness.draining) headers.connection = 'close'
       raw[context] = {
         requestId: request.id,
         // Nobody established is not nobody needed: that is for the core to say, by the route that it finds.
         ...(request.principal ? { principal: request.principal } : {}),
-        headers: { ...(reply.getHeaders() as Record<string, string>), ...(app.readiness.draining ? leave : undefined) },
+        headers,
       }
       reply.hijack()
       arriving = { request, reply }
       void listener(raw, reply.raw)
+      arriving = undefined
     }
 
     // OPTIONS is the cors plugin's; without it, it gets to the core as any method that no route takes.

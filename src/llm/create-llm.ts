@@ -1,3 +1,4 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { type Environment, environment } from '../env.ts'
 import type { LLMClient, Timeouts } from '../types.ts'
 import { OpenAICompatibleClient, type OpenAICompatibleOptions } from './openai-compatible.ts'
@@ -62,9 +63,18 @@ const ownHeaders = new Set(['connection', 'content-length', 'host', 'keep-alive'
 
 /** Neither the header nor the complaint may be made of what cannot be sent: every request would fail, one by one. */
 function assertHeader(provider: string, name: string, value: string): void {
-  const sendable = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/.test(name) && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
-  if (sendable && !ownHeaders.has(name)) return
+  if (isSendable(name, value) && !ownHeaders.has(name)) return
   throw new Error(`provider "${provider}" cannot be sent the header ${JSON.stringify(name)}`)
+}
+
+function isSendable(name: string, value: string): boolean {
+  try {
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function assertAddress(provider: string, baseURL: string): void {

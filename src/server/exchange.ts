@@ -37,7 +37,6 @@ export class Exchange {
   readonly #headers: Readonly<Record<string, string>>
   readonly #onEnd: ((exchange: Exchange) => void) | undefined
   #controller: AbortController | undefined
-  #status = 0
   #ended = false
 
   constructor(request: Request, { requestId, hooks, headers, onEnd }: ExchangeOptions) {
@@ -49,15 +48,10 @@ export class Exchange {
     this.#onEnd = onEnd
   }
 
-  /** Aborts when the client leaves, or when {@link abort} is called. */
-  get signal(): AbortSignal {
-    return this.#abortable().signal
-  }
-
   /** Options for the upstream calls of this exchange. */
   get call(): CallOptions {
     return {
-      signal: this.signal,
+      signal: this.#abortable().signal,
       requestId: this.requestId,
       onTarget: ({ provider, model }) => {
         this.provider = provider
@@ -76,10 +70,10 @@ export class Exchange {
   }
 
   /** A whole answer. Ends the exchange. */
-  json(status: number, body: object, headers?: Readonly<Record<string, string>>): Response {
+  json(status: number, body: object): Response {
     const bytes = Buffer.from(toJSONText(body))
     this.end(status, 'ok')
-    return this.#respond(status, bytes, { 'content-type': 'application/json', ...headers })
+    return this.#respond(status, bytes, { 'content-type': 'application/json' })
   }
 
   /** An answer without a body. Ends the exchange. */
@@ -98,7 +92,6 @@ export class Exchange {
 
   /** The head of an event stream. The exchange goes on until {@link end}. */
   eventStream(body: ReadableStream<Uint8Array>): Response {
-    this.#status = 200
     return this.#respond(200, body, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
@@ -134,7 +127,7 @@ export class Exchange {
   }
 
   /** The request is over. Only the first call counts. */
-  end(status: number | undefined, outcome: Outcome, errorCode?: string): void {
+  end(status: number, outcome: Outcome, errorCode?: string): void {
     if (this.#ended) return
     this.#ended = true
     this.#onEnd?.(this)
@@ -143,7 +136,7 @@ export class Exchange {
       requestId,
       method: request.method,
       route,
-      status: status ?? this.#status,
+      status,
       outcome,
       userId: principal?.userId ?? null,
       stream,
@@ -161,7 +154,7 @@ export class Exchange {
     return performance.now() - this.startedAt
   }
 
-  /** Made when first needed: most requests for models or health never do. */
+  /** Aborts when the client leaves, or by {@link abort}. Made when first needed: requests for models or health never do. */
   #abortable(): AbortController {
     if (this.#controller) return this.#controller
     const controller = new AbortController()

@@ -149,6 +149,19 @@ export class OaiServer {
     for (const exchange of this.#open) exchange.abort(reason)
   }
 
+  /**
+   * After `ms` milliseconds breaks off what is still open, and a second later calls `closeAll`, for the connections of
+   * clients that do not take that in. Returns a function that calls it off.
+   */
+  breakOffAfter(ms: number, closeAll: () => void): () => void {
+    const breakOff = setTimeout(() => this.abortOpenRequests(), ms)
+    const cut = setTimeout(closeAll, ms + lastWordsMs)
+    return () => {
+      clearTimeout(breakOff)
+      clearTimeout(cut)
+    }
+  }
+
   /** Listens on `hostname:port`, on Node as on Bun. Resolves with the address. */
   async start(): Promise<{ hostname: string; port: number; url: string }> {
     this.#listener ??= listen((request) => this.handle(request), this.#port, this.#hostname)
@@ -175,13 +188,11 @@ export class OaiServer {
     const listener = await this.#listener
     this.#listener = undefined
     if (!listener) return
-    const breakOff = setTimeout(() => this.abortOpenRequests(), drainMs)
-    const cut = setTimeout(() => listener.closeAll(), drainMs + lastWordsMs)
+    const callOff = this.breakOffAfter(drainMs, () => listener.closeAll())
     try {
       await listener.close()
     } finally {
-      clearTimeout(breakOff)
-      clearTimeout(cut)
+      callOff()
     }
   }
 

@@ -97,20 +97,22 @@ const explainable = 5000
  */
 function bodyOf(schema: ReturnType<typeof Type.Object>): BodySchema {
   const validator = Compile(schema)
-  const fields = Object.entries(schema.properties).map(([name, field]) => ({ name, validator: Compile(field) }))
-  const coarse = (value: Record<string, unknown>): SchemaViolation[] =>
-    fields.flatMap(({ name, validator }): SchemaViolation[] => {
+  const coarse = (value: Record<string, unknown>): SchemaViolation[] => {
+    for (const [name, field] of Object.entries(schema.properties)) {
       const absent = value[name] === undefined
-      if (absent && !schema.required?.includes(name)) return []
-      if (absent)
+      if (absent && schema.required?.includes(name)) {
         return [{ keyword: 'required', instancePath: '', message: '', params: { requiredProperties: [name] } }]
-      if (validator.Check(value[name])) return []
+      }
+      // Compiled here, not at start: hardly any body is so large and wrong.
+      if (absent || Compile(field).Check(value[name])) continue
       return [{ keyword: 'field', instancePath: `/${name}`, message: 'must be of the right type', params: {} }]
-    })
+    }
+    return []
+  }
   return {
     fits: (value) => validator.Check(value),
     violations: (value) =>
-      isObject(value) && remaining(value, explainable) < 0 ? coarse(value).slice(0, 1) : validator.Errors(value),
+      isObject(value) && remaining(value, explainable) < 0 ? coarse(value) : validator.Errors(value),
   }
 }
 
