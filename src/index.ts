@@ -1,6 +1,14 @@
 /** The public SDK of Signalbox. */
+export { ConversationHistory, type ConversationSnapshot, type TruncateLimits } from './agent/conversation-history.ts'
 export type { AuthPlugin, AuthVerifyResult } from './auth/auth-plugin.ts'
 export { type BearerKey, BearerKeyAuth, type BearerKeyAuthOptions } from './auth/bearer-key-auth.ts'
+export {
+  type Catalog,
+  type CatalogEntry,
+  type CatalogOverrides,
+  createCatalog,
+  type ModelPrices,
+} from './engine/catalog.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/create-engine.ts'
 export type { CompletionUsage, HookEvents, Outcome } from './hooks/events.ts'
 export { HookBus, type HookListener, type HookName } from './hooks/hook-bus.ts'
@@ -12,12 +20,15 @@ export { type AgentSpec, type CreateServerOptions, createServer } from './server
 export { type ErrorKind, GatewayError, type GatewayErrorOptions } from './server/errors.ts'
 export { type HandleContext, OaiServer, type OaiServerOptions } from './server/oai-server.ts'
 export { Readiness, type ReadinessCheck, type ReadinessReport } from './server/readiness.ts'
+export { FilePersistence, type FilePersistenceOptions } from './store/file-persistence.ts'
+export { MemoryPersistence, type MemoryPersistenceOptions } from './store/memory-persistence.ts'
 export type { Persistence } from './store/persistence.ts'
 export { ResponseStore, type ResponseStoreOptions } from './store/response-store.ts'
 export type {
   CallOptions,
   ChatCompletion,
   ChatCompletionChunk,
+  ChatMessage,
   ChatRequest,
   EmbeddingRequest,
   EmbeddingResponse,

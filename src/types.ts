@@ -1,5 +1,6 @@
 import type {
   ChatCompletionCreateParamsBase,
+  ChatCompletionMessageParam,
   ChatCompletion as OpenAIChatCompletion,
   ChatCompletionChunk as OpenAIChatCompletionChunk,
 } from 'openai/resources/chat/completions'
@@ -13,6 +14,8 @@ interface UnknownFields {
 
 /** A chat-completions request in OpenAI's format: the lingua franca between the front, the router and every client. */
 export type ChatRequest = Omit<ChatCompletionCreateParamsBase, 'stream'> & { stream?: boolean | null } & UnknownFields
+/** One message of a conversation. `reasoning_content` is DeepSeek's, and by now that of many; other fields pass as well. */
+export type ChatMessage = ChatCompletionMessageParam & { reasoning_content?: string | null }
 export type ChatCompletion = OpenAIChatCompletion
 export type ChatCompletionChunk = OpenAIChatCompletionChunk
 export type ChunkChoice = OpenAIChatCompletionChunk.Choice
@@ -44,6 +47,8 @@ export interface CallOptions {
   timeouts?: Partial<Timeouts>
   /** Hears which target a client of several has chosen, before it is called; the last one served. */
   onTarget?(target: Pick<LLMClient, 'provider' | 'model'>): void
+  /** Hears of each part of the request that the provider cannot honour, in a sentence for people. */
+  onWarning?(warning: string): void
 }
 
 /**

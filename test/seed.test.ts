@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import OpenAI from 'openai'
 import t, { type Test } from 'tap'
 import { holdPort, type Program, runModule } from './process.ts'
+import { startAnthropic } from './upstream/anthropic.ts'
 import { startUpstream } from './upstream.ts'
 
 const seed = readFileSync(new URL('./seed/openai-compatible-server.txt', import.meta.url), 'utf8')
@@ -24,10 +25,11 @@ const bearerKeys = sample(
 )
 
 const upstream = await startUpstream()
-t.teardown(() => upstream.close())
+const anthropic = await startAnthropic()
+t.teardown(() => Promise.all([upstream.close(), anthropic.close()]))
 const env = {
   ANTHROPIC_API_KEY: 'sk-ant-of-the-gateway',
-  ANTHROPIC_BASE_URL: upstream.baseURL,
+  ANTHROPIC_BASE_URL: anthropic.baseURL,
   OPENAI_API_KEY: 'sk-of-the-gateway',
   OPENAI_BASE_URL: upstream.baseURL,
 }
@@ -59,11 +61,12 @@ t.test('createEngine and createServer with an agent, and the OpenAI client', asy
   t.equal(stderr, '')
   t.equal(stdout, 'You said: Hello!\n')
 
-  const { headers, body } = upstream.last()
-  t.equal(headers.authorization, 'Bearer sk-ant-of-the-gateway')
-  t.same(body, {
+  const { headers, body } = anthropic.last()
+  t.equal(headers['x-api-key'], 'sk-ant-of-the-gateway')
+  t.match(body, {
     model: 'claude-haiku-4-5',
-    messages: [{ role: 'system', content: 'You are a helpful assistant.' }, ...hello],
+    system: [{ type: 'text', text: 'You are a helpful assistant.' }],
+    messages: [{ role: 'user', content: [{ type: 'text', text: 'Hello!' }] }],
   })
 })
 
@@ -136,5 +139,5 @@ t.test('BearerKeyAuth: the keys of the sample may pass, and no other', async (t)
     [401, null],
     'invalid_api_key',
   ])
-  t.equal(upstream.last().headers.authorization, 'Bearer sk-ant-of-the-gateway')
+  t.equal(anthropic.last().headers['x-api-key'], 'sk-ant-of-the-gateway')
 })

@@ -1,6 +1,8 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { type Environment, environment } from '../env.ts'
 import type { LLMClient, Timeouts } from '../types.ts'
+import { AISDKClient, type AISDKOptions } from './ai-sdk.ts'
+import { assertInstalled } from './ai-sdk-provider.ts'
 import { OpenAICompatibleClient, type OpenAICompatibleOptions } from './openai-compatible.ts'
 import { type Provider, providers } from './providers.ts'
 
@@ -21,14 +23,15 @@ export interface CreateLLMOptions {
 /**
  * A client for one model (or, with `*`, for every model) of one provider.
  *
- * @throws Error naming what is missing: an unknown provider, a key, an address.
+ * @throws Error naming what is missing: an unknown provider, a key, an address, a package to install.
  */
 export function createLLM(options: CreateLLMOptions): LLMClient {
-  return new OpenAICompatibleClient(resolveLLM(options, environment()))
+  const resolved = resolveLLM(options, environment())
+  return 'sdk' in resolved ? new AISDKClient(resolved) : new OpenAICompatibleClient(resolved)
 }
 
 /** What a client needs, from what was given and what the environment holds. Throws as {@link createLLM}. */
-export function resolveLLM(options: CreateLLMOptions, env: Environment): OpenAICompatibleOptions {
+export function resolveLLM(options: CreateLLMOptions, env: Environment): OpenAICompatibleOptions | AISDKOptions {
   const slash = options.model.indexOf('/')
   if (slash < 1 || slash === options.model.length - 1) {
     throw new Error(`model "${options.model}" must be written as provider/name, for example openai/gpt-4o-mini`)
@@ -40,18 +43,25 @@ export function resolveLLM(options: CreateLLMOptions, env: Environment): OpenAIC
     const known = Object.keys(providers).join(', ')
     throw new Error(`provider "${kind}" is not known; use one of ${known}, or give a baseURL`)
   }
-  const headers = { ...authorization(provider, preset, options.apiKey, env), ...lowerCased(options.headers) }
+  if (preset.sdk) assertInstalled(provider, preset.sdk)
+  const apiKey = apiKeyOf(provider, preset, options.apiKey, env)
+  const own = lowerCased(options.headers)
+  const headers = { ...authorization(preset, apiKey), ...own }
   for (const [name, value] of Object.entries(headers)) assertHeader(provider, name, value)
-  const baseURL = options.baseURL ?? addressOf(provider, preset, env)
-  assertAddress(provider, baseURL)
-  return {
-    provider,
-    model: options.model.slice(slash + 1),
-    headers,
-    baseURL,
-    ...(preset.streamOptions === undefined ? {} : { streamOptions: preset.streamOptions }),
-    ...(options.timeouts ? { timeouts: options.timeouts } : {}),
+  const baseURL = options.baseURL ?? addressOf(preset, env)
+  if (baseURL !== undefined) assertAddress(provider, baseURL)
+  const model = options.model.slice(slash + 1)
+  const common = { provider, model, ...(options.timeouts ? { timeouts: options.timeouts } : {}) }
+  if (preset.sdk) {
+    const settings = { headers: own, ...(apiKey ? { apiKey } : {}), ...(baseURL ? { baseURL } : {}) }
+    return { ...common, kind, sdk: preset.sdk, settings }
   }
+  if (baseURL === undefined) {
+    const variable = preset.baseURLEnv ? `, or set ${preset.baseURLEnv}` : ''
+    throw new Error(`provider "${provider}" needs an address: give baseURL${variable}`)
+  }
+  const { streamOptions } = preset
+  return { ...common, headers, baseURL, ...(streamOptions === undefined ? {} : { streamOptions }) }
 }
 
 /** So that a header of one's own replaces ours, however it is written. */
@@ -85,27 +95,29 @@ function assertAddress(provider: string, baseURL: string): void {
   )
 }
 
-function authorization(
+function apiKeyOf(
   provider: string,
-  preset: Provider,
+  { apiKeyEnv, apiKeyEnvAlias, needsKey }: Provider,
   given: string | undefined,
   env: Environment,
-): Record<string, string> {
+): string | undefined {
+  const names = [apiKeyEnv, apiKeyEnvAlias].filter((name) => name !== undefined)
   // A secret that was written with an editor ends in a line break.
-  const apiKey = (given || (preset.apiKeyEnv ? env[preset.apiKeyEnv] : undefined))?.trim()
-  if (apiKey) return preset.keyHeader ? { [preset.keyHeader]: apiKey } : { authorization: `Bearer ${apiKey}` }
-  if (preset.needsKey === false) return {}
-  const variable = preset.apiKeyEnv ? `, or set ${preset.apiKeyEnv}` : ''
+  const apiKey = (given || names.map((name) => env[name]).find(Boolean))?.trim()
+  if (apiKey) return apiKey
+  if (needsKey === false) return undefined
+  const variable = names.length > 0 ? `, or set ${names.join(' or ')}` : ''
   throw new Error(`provider "${provider}" needs an API key: give apiKey${variable}`)
 }
 
-function addressOf(provider: string, preset: Provider, env: Environment): string {
-  const fromEnv = preset.baseURLEnv ? env[preset.baseURLEnv] : undefined
-  if (fromEnv) {
-    const address = fromEnv.replace(/\/+$/, '')
-    return !preset.path || address.endsWith(preset.path) ? address : address + preset.path
-  }
-  if (preset.baseURL) return preset.baseURL
-  const variable = preset.baseURLEnv ? `, or set ${preset.baseURLEnv}` : ''
-  throw new Error(`provider "${provider}" needs an address: give baseURL${variable}`)
+function authorization({ keyHeader }: Provider, apiKey: string | undefined): Record<string, string> {
+  if (!apiKey) return {}
+  return keyHeader ? { [keyHeader]: apiKey } : { authorization: `Bearer ${apiKey}` }
+}
+
+function addressOf({ baseURL, baseURLEnv, path }: Provider, env: Environment): string | undefined {
+  const fromEnv = baseURLEnv ? env[baseURLEnv] : undefined
+  if (!fromEnv) return baseURL
+  const address = fromEnv.replace(/\/+$/, '')
+  return !path || address.endsWith(path) ? address : address + path
 }

@@ -3,7 +3,7 @@ import { Pool } from 'undici/index.js'
 import type { CallOptions, Timeouts } from '../types.ts'
 import { type AnswerListener, Call } from './call.ts'
 
-const defaultTimeouts: Timeouts = { connect: 10_000, firstToken: 120_000, idle: 120_000, total: 600_000 }
+export const defaultTimeouts: Timeouts = { connect: 10_000, firstToken: 120_000, idle: 120_000, total: 600_000 }
 
 export interface TransportOptions {
   /** The provider's API root, as the OpenAI SDK takes it: `https://api.openai.com/v1`. */

@@ -1,12 +1,18 @@
 import t from 'tap'
 import { type CreateLLMOptions, createLLM } from '../../src/index.ts'
 import { providers } from '../../src/llm/providers.ts'
+import { startAnthropic } from '../upstream/anthropic.ts'
+import { startGoogle } from '../upstream/google.ts'
 import { startUpstream } from '../upstream.ts'
 
 const upstream = await startUpstream()
 t.teardown(() => upstream.close())
 
-const variables = Object.values(providers).flatMap(({ apiKeyEnv, baseURLEnv }) => [apiKeyEnv, baseURLEnv])
+const variables = Object.values(providers).flatMap(({ apiKeyEnv, apiKeyEnvAlias, baseURLEnv }) => [
+  apiKeyEnv,
+  apiKeyEnvAlias,
+  baseURLEnv,
+])
 const inherited = { ...process.env }
 
 /** Of all providers, the process knows what these variables say. */
@@ -88,6 +94,8 @@ t.test('the key', async (t) => {
       ['openai/m', 'OPENAI_API_KEY'],
       ['groq/m', 'GROQ_API_KEY'],
       ['azure/m', 'AZURE_OPENAI_API_KEY'],
+      ['anthropic/m', 'ANTHROPIC_API_KEY'],
+      ['google/m', 'GOOGLE_GENERATIVE_AI_API_KEY or GEMINI_API_KEY'],
     ] as const) {
       const provider = model.split('/')[0]
       t.throws(() => createLLM({ model }), {
@@ -181,6 +189,72 @@ t.test('a provider that refuses stream_options is not sent any', async (t) => {
     // The chunks are not the point.
   }
   t.strictSame(upstream.last().body, { model: 'm', messages, stream: true })
+})
+
+t.test('a provider with a format of its own', async (t) => {
+  const anthropic = await startAnthropic()
+  const google = await startGoogle()
+  t.teardown(() => Promise.all([anthropic.close(), google.close()]))
+  const ask = async (options: CreateLLMOptions, model = 'asked'): Promise<string | null | undefined> => {
+    const client = createLLM(options)
+    t.teardown(() => client.close?.())
+    const completion = await client.complete({ model, messages: [{ role: 'user', content: 'hi' }] })
+    return completion.choices[0]?.message.content
+  }
+
+  t.test('takes key and address from its variables, and headers of your own', async (t) => {
+    setEnvironment({ ANTHROPIC_API_KEY: 'sk-ant', ANTHROPIC_BASE_URL: new URL(anthropic.baseURL).origin })
+    t.equal(await ask({ model: 'anthropic/claude-haiku-4-5', headers: { 'X-Tenant': 'blue' } }), 'You said: hi')
+    const { path, headers, body } = anthropic.last()
+    t.equal(path, '/v1/messages')
+    t.match(headers, { 'x-api-key': 'sk-ant', 'x-tenant': 'blue', 'anthropic-version': /./ })
+    t.equal(headers.authorization, undefined)
+    t.match(body, { model: 'claude-haiku-4-5' })
+  })
+
+  t.test('takes a key of another name, and the model from each request', async (t) => {
+    setEnvironment({ GEMINI_API_KEY: 'gemini-key' })
+    t.equal(await ask({ model: 'google/*', baseURL: google.baseURL }, 'gemini-2.5-flash'), 'You said: hi')
+    t.equal(google.last().headers['x-goog-api-key'], 'gemini-key')
+    t.equal(google.last().path, '/v1beta/models/gemini-2.5-flash:generateContent')
+  })
+
+  t.test('may have a name of your own', async (t) => {
+    const client = createLLM({ model: 'claude/m', kind: 'anthropic', apiKey: 'k', baseURL: anthropic.baseURL })
+    t.teardown(() => client.close?.())
+    t.match(client, { provider: 'claude', model: 'm' })
+  })
+
+  t.test('is loaded when it is named, if its package is installed', async (t) => {
+    const cohere = await startUpstream()
+    t.teardown(() => cohere.close())
+    cohere.behave((_request, exchange) =>
+      exchange.json(200, {
+        id: '4f2d',
+        message: { role: 'assistant', content: [{ type: 'text', text: 'Bonjour' }] },
+        finish_reason: 'COMPLETE',
+        usage: { tokens: { input_tokens: 3, output_tokens: 2 } },
+      }),
+    )
+    setEnvironment({ COHERE_API_KEY: 'cohere-key' })
+    t.equal(await ask({ model: 'cohere/command-a', baseURL: cohere.baseURL }), 'Bonjour')
+    const { path, headers, body } = cohere.last()
+    t.equal(path, '/v1/chat')
+    t.equal(headers.authorization, 'Bearer cohere-key')
+    t.match(body, { model: 'command-a', messages: [{ role: 'user', content: 'hi' }] })
+  })
+
+  t.test('whose package is not installed is an error that names it', async (t) => {
+    for (const [model, name] of [
+      ['bedrock/m', '@ai-sdk/amazon-bedrock'],
+      ['vertex/m', '@ai-sdk/google-vertex'],
+    ] as const) {
+      const provider = model.split('/')[0]
+      t.throws(() => createLLM({ model, apiKey: 'k' }), {
+        message: `provider "${provider}" needs the package ${name}: install it with npm install ${name}`,
+      })
+    }
+  })
 })
 
 t.test('headers of your own are sent with every request', async (t) => {

@@ -5,12 +5,18 @@ t.test('every provider is one that the specification names', async (t) => {
   for (const name of [
     'openai',
     'azure',
+    'anthropic',
+    'google',
+    'bedrock',
+    'vertex',
+    'cohere',
     'xai',
     'openrouter',
     'groq',
     'mistral',
     'deepseek',
     'together',
+    'fireworks',
     'ollama',
     'vllm',
     'sglang',
@@ -28,11 +34,13 @@ t.test('every row is complete', async (t) => {
       t.notMatch(provider.baseURL, /\/$/, name)
     }
     t.ok(provider.needsKey === false || provider.apiKeyEnv, `${name}: a key that is needed has a variable`)
-    t.ok(provider.baseURL || provider.baseURLEnv || name === 'openai-compatible', `${name}: there is an address`)
+    const knownElsewhere = provider.sdk ?? name === 'openai-compatible'
+    t.ok(provider.baseURL || provider.baseURLEnv || knownElsewhere, `${name}: there is an address`)
+    t.ok(provider.apiKeyEnv || !provider.apiKeyEnvAlias, `${name}: an alias is a second name`)
     if (provider.path) t.match(provider.path, /^\/.*[^/]$/, name)
   }
-  const variables = Object.values(providers).flatMap(({ apiKeyEnv, baseURLEnv }) =>
-    [apiKeyEnv ?? [], baseURLEnv ?? []].flat(),
+  const variables = Object.values(providers).flatMap(({ apiKeyEnv, apiKeyEnvAlias, baseURLEnv }) =>
+    [apiKeyEnv ?? [], apiKeyEnvAlias ?? [], baseURLEnv ?? []].flat(),
   )
   t.equal(new Set(variables).size, variables.length, 'no two share a variable')
 })
@@ -50,6 +58,11 @@ t.test('a provider is there when the environment gives what it needs', async (t)
     [{ OLLAMA_BASE_URL: 'http://x' }, ['ollama']],
     [{ VLLM_BASE_URL: 'http://x' }, ['vllm']],
     [{ VLLM_API_KEY: 'k' }, []],
+    [{ ANTHROPIC_API_KEY: 'k' }, ['anthropic']],
+    [{ GOOGLE_GENERATIVE_AI_API_KEY: 'k' }, ['google']],
+    [{ GEMINI_API_KEY: 'k' }, ['google']],
+    // Their packages may not be there: they must be named.
+    [{ COHERE_API_KEY: 'k', AWS_BEARER_TOKEN_BEDROCK: 'k', GOOGLE_VERTEX_API_KEY: 'k' }, []],
   ] as const) {
     t.strictSame(providersIn(env).toSorted(), expected.toSorted(), JSON.stringify(env))
   }

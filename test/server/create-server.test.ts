@@ -2,10 +2,12 @@ import OpenAI from 'openai'
 import t from 'tap'
 import { BearerKeyAuth, createDemo, createEngine, createServer, HookBus, type Persistence } from '../../src/index.ts'
 import { assertSchema } from '../openapi.ts'
+import { startAnthropic } from '../upstream/anthropic.ts'
 import { startUpstream } from '../upstream.ts'
 
 const upstream = await startUpstream()
-t.teardown(() => upstream.close())
+const anthropic = await startAnthropic()
+t.teardown(() => Promise.all([upstream.close(), anthropic.close()]))
 t.beforeEach(() => upstream.reset())
 
 const { baseURL } = upstream
@@ -22,7 +24,11 @@ t.test('the first sample of the guide', async (t) => {
   const server = createServer({
     engine,
     agents: {
-      'my-assistant': { model: 'anthropic/claude-haiku-4-5', baseURL, system: 'You are a helpful assistant.' },
+      'my-assistant': {
+        model: 'anthropic/claude-haiku-4-5',
+        baseURL: anthropic.baseURL,
+        system: 'You are a helpful assistant.',
+      },
     },
   })
   const client = new OpenAI({
@@ -36,14 +42,12 @@ t.test('the first sample of the guide', async (t) => {
   })
   assertSchema('CreateChatCompletionResponse', response)
   t.equal(response.choices[0]?.message.content, 'You said: Hello!')
-  t.match(upstream.last(), {
-    headers: { authorization: 'Bearer sk-anthropic' },
+  t.match(anthropic.last(), {
+    headers: { 'x-api-key': 'sk-anthropic' },
     body: {
       model: 'claude-haiku-4-5',
-      messages: [
-        { role: 'system', content: 'You are a helpful assistant.' },
-        { role: 'user', content: 'Hello!' },
-      ],
+      system: [{ type: 'text', text: 'You are a helpful assistant.' }],
+      messages: [{ role: 'user', content: [{ type: 'text', text: 'Hello!' }] }],
     },
   })
 })
@@ -81,11 +85,11 @@ t.test('an agent needs an id of its own, and what its provider needs', async (t)
 t.test('auth is checked as in any server, with an agent that brings its own key', async (t) => {
   const server = createServer({
     auth: new BearerKeyAuth({ keys: { 'sk-prod-abc123': 'user-alice', 'sk-dev-xyz789': 'user-bob' } }),
-    agents: { chat: { model: 'anthropic/claude-haiku-4-5', apiKey: 'sk-own', baseURL } },
+    agents: { chat: { model: 'anthropic/claude-haiku-4-5', apiKey: 'sk-own', baseURL: anthropic.baseURL } },
   })
   t.equal((await server.handle(ask('chat'))).status, 401)
   t.equal((await server.handle(ask('chat', 'sk-dev-xyz789'))).status, 200)
-  t.equal(upstream.last().headers.authorization, 'Bearer sk-own')
+  t.equal(anthropic.last().headers['x-api-key'], 'sk-own')
 })
 
 t.test('hooks are those of the engine, unless others are given', async (t) => {

@@ -1,0 +1,128 @@
+import type {
+  LanguageModelV4CallOptions,
+  LanguageModelV4FunctionTool,
+  LanguageModelV4ToolChoice,
+  SharedV4ProviderOptions,
+} from '@ai-sdk/provider'
+import type { ChatRequest } from '../types.ts'
+import { toPrompt } from './ai-sdk-prompt.ts'
+
+export interface SDKRequest {
+  options: LanguageModelV4CallOptions
+  /** What of the request cannot be said to any provider behind the AI SDK. */
+  warnings: string[]
+}
+
+const numbers = [
+  ['temperature', 'temperature'],
+  ['top_p', 'topP'],
+  ['top_k', 'topK'],
+  ['seed', 'seed'],
+  ['frequency_penalty', 'frequencyPenalty'],
+  ['presence_penalty', 'presencePenalty'],
+] as const
+
+const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
+
+/** Fields that are translated, or that the gateway itself reads. */
+const understood = new Set<string>([
+  ...numbers.map(([field]) => field),
+  ...['model', 'messages', 'stream', 'stream_options', 'metadata', 'user', 'store'],
+  ...['max_tokens', 'max_completion_tokens', 'stop', 'tools', 'tool_choice', 'response_format', 'reasoning_effort'],
+])
+
+/** Values that ask for what happens anyway. */
+const neutral: Readonly<Record<string, unknown>> = {
+  n: 1,
+  logprobs: false,
+  frequency_penalty: 0,
+  presence_penalty: 0,
+  parallel_tool_calls: true,
+  service_tier: 'auto',
+}
+
+const asksForNothing = (field: string, value: unknown): boolean =>
+  value === undefined || value === null || value === neutral[field]
+
+/**
+ * A chat-completions request as options of the AI SDK, for a provider of this kind.
+ *
+ * @throws GatewayError `invalid_request` for messages that cannot be translated.
+ */
+export function toSDKRequest(request: ChatRequest, kind: string): SDKRequest {
+  const options: LanguageModelV4CallOptions = { prompt: toPrompt(request.messages, kind) }
+  const unsupported = new Set(
+    Object.entries(request).flatMap(([field, value]) =>
+      understood.has(field) || asksForNothing(field, value) ? [] : [field],
+    ),
+  )
+  for (const [field, option] of numbers) {
+    const value = request[field]
+    if (asksForNothing(field, value)) continue
+    if (typeof value === 'number') options[option] = value
+    else unsupported.add(field)
+  }
+  const maxTokens = request.max_completion_tokens ?? request.max_tokens
+  if (typeof maxTokens === 'number') options.maxOutputTokens = maxTokens
+  if (request.stop) options.stopSequences = [request.stop].flat()
+
+  const effort = efforts.find((each) => each === request.reasoning_effort)
+  if (effort) options.reasoning = effort
+  else if (request.reasoning_effort) unsupported.add('reasoning_effort')
+
+  const format = request.response_format
+  if (format?.type === 'json_object') options.responseFormat = { type: 'json' }
+  if (format?.type === 'json_schema') {
+    const { name, description, schema } = format.json_schema
+    options.responseFormat = { type: 'json', name, ...(schema && { schema }), ...(description && { description }) }
+  }
+
+  const tools = (request.tools ?? []).flatMap((tool): LanguageModelV4FunctionTool[] => {
+    if (tool.type !== 'function') {
+      unsupported.add(`a tool of the type ${tool.type}`)
+      return []
+    }
+    const { name, description, parameters, strict } = tool.function
+    return [
+      {
+        type: 'function',
+        name,
+        inputSchema: parameters ?? { type: 'object', properties: {} },
+        ...(description === undefined ? {} : { description }),
+        ...(typeof strict === 'boolean' ? { strict } : {}),
+      },
+    ]
+  })
+  if (tools.length > 0) {
+    options.tools = tools
+    const choice = toToolChoice(request.tool_choice)
+    if (choice) options.toolChoice = choice
+    else if (request.tool_choice) unsupported.add('tool_choice')
+  }
+  const providerOptions = ownOptions(request, kind)
+  if (providerOptions) options.providerOptions = providerOptions
+  if (kind === 'anthropic') unsupported.delete('parallel_tool_calls')
+  return { options, warnings: [...unsupported].map((field) => `${field} is not supported by ${kind} and was ignored`) }
+}
+
+function toToolChoice(choice: ChatRequest['tool_choice']): LanguageModelV4ToolChoice | undefined {
+  if (choice === 'auto' || choice === 'none' || choice === 'required') return { type: choice }
+  if (choice?.type === 'function') return { type: 'tool', toolName: choice.function.name }
+  return undefined
+}
+
+/** What OpenAI's format can ask for and the AI SDK has no common option for. */
+function ownOptions(request: ChatRequest, kind: string): SharedV4ProviderOptions | undefined {
+  switch (kind) {
+    case 'anthropic':
+      return request.parallel_tool_calls === false ? { anthropic: { disableParallelToolUse: true } } : undefined
+    case 'google':
+    case 'vertex':
+      // Without this Gemini thinks, and bills for it, but does not tell what.
+      return request.reasoning_effort && request.reasoning_effort !== 'none'
+        ? { google: { thinkingConfig: { includeThoughts: true } } }
+        : undefined
+    default:
+      return undefined
+  }
+}

@@ -1,0 +1,179 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import fc from 'fast-check'
+import type { Test } from 'tap'
+import type { Persistence } from '../../src/index.ts'
+import { parseJSON } from '../../src/json.ts'
+
+/** Keys that a file system, a protocol or an encoding may stumble over. No two are the same key. */
+const keys = [
+  '',
+  '/',
+  '.',
+  '..',
+  '../../etc/passwd',
+  'a/b',
+  'a\\b',
+  'a\0b',
+  'line\nbreak',
+  'CON',
+  'user:alice',
+  'user:Alice',
+  'USER:ALICE',
+  'é',
+  'e\u0301',
+  'ключ',
+  '会话',
+  '🔑',
+  '\ud800',
+  '\udfff',
+  '\ufffd',
+  'x'.repeat(10_000),
+  `${'x'.repeat(10_000)}y`,
+  '__proto__',
+  'constructor',
+]
+
+const values: unknown[] = [
+  null,
+  true,
+  false,
+  0,
+  -1.5,
+  '',
+  'text',
+  '\ud800 alone',
+  [],
+  {},
+  [1, [2, [3, null]]],
+  { role: 'user', content: [{ type: 'text', text: 'привет 🔑' }], nested: { deep: { deeper: [] } } },
+  JSON.parse('{"__proto__": {"admin": true}}'),
+  'x'.repeat(300_000),
+]
+
+/** What every {@link Persistence} keeps. `open` makes one that is empty. */
+export function keepsTheContract(t: Test, open: () => Persistence): void {
+  t.test('what was set is got, by every key', async (t) => {
+    const store = open()
+    for (const [index, key] of keys.entries()) await store.set(key, { index })
+    for (const [index, key] of keys.entries())
+      t.strictSame(await store.get(key), { index }, JSON.stringify(key.slice(0, 20)))
+    for (const key of keys) t.equal(await store.delete(key), true)
+    for (const key of keys) t.equal(await store.get(key), undefined)
+  })
+
+  t.test('every JSON value comes back as it was', async (t) => {
+    const store = open()
+    for (const value of values) {
+      await store.set('k', value)
+      t.strictSame(await store.get('k'), value, JSON.stringify(value).slice(0, 40))
+    }
+    const property = fc.asyncProperty(fc.string({ unit: 'binary' }), fc.jsonValue(), async (key, value) => {
+      await store.set(key, value)
+      // -0 is 0 in JSON.
+      return JSON.stringify(await store.get(key)) === JSON.stringify(value)
+    })
+    await t.resolves(fc.assert(property, { numRuns: 50 }))
+  })
+
+  t.test('a number that a double cannot hold keeps its digits', async (t) => {
+    const store = open()
+    const text = '{"seed":12345678901234567890,"weight":1e400}'
+    await store.set('k', parseJSON(text))
+    t.equal(JSON.stringify(await store.get('k')), text)
+  })
+
+  t.test('what JSON cannot say is refused, and the value before stays', async (t) => {
+    const store = open()
+    await store.set('k', 'before')
+    const cycle: { self?: unknown } = {}
+    cycle.self = cycle
+    for (const value of [undefined, () => 1, Symbol('s'), 1n, cycle]) await t.rejects(store.set('k', value), TypeError)
+    t.equal(await store.get('k'), 'before')
+  })
+
+  t.test('a later change of the object does not reach the store', async (t) => {
+    const store = open()
+    const value = { list: [1] }
+    const setting = store.set('k', value)
+    value.list.push(2)
+    await setting
+    value.list.push(3)
+    const got = (await store.get('k')) as { list: number[] }
+    t.strictSame(got, { list: [1] })
+    got.list.push(4)
+    t.strictSame(await store.get('k'), { list: [1] })
+  })
+
+  t.test('a value replaces the one before', async (t) => {
+    const store = open()
+    await store.set('k', { a: 1, b: 2 })
+    await store.set('k', { a: 3 })
+    t.strictSame(await store.get('k'), { a: 3 })
+  })
+
+  t.test('delete tells whether there was a value', async (t) => {
+    const store = open()
+    t.equal(await store.delete('k'), false)
+    await store.set('k', null)
+    t.equal(await store.delete('k'), true, 'null is one')
+    t.equal(await store.delete('k'), false)
+    t.equal(await store.get('k'), undefined)
+  })
+
+  t.test('a value whose time is over is none', async (t) => {
+    const store = open()
+    await store.set('short', 1, { ttlSeconds: 0.05 })
+    await store.set('deleted', 1, { ttlSeconds: 0.05 })
+    await store.set('long', 1, { ttlSeconds: 3600 })
+    await store.set('for good', 1)
+    t.equal(await store.get('long'), 1)
+    await sleep(80)
+    t.equal(await store.get('short'), undefined)
+    t.equal(await store.delete('deleted'), false)
+    t.equal(await store.get('long'), 1)
+    t.equal(await store.get('for good'), 1)
+  })
+
+  t.test('a new value has the time of its own', async (t) => {
+    const store = open()
+    await store.set('freed', 1, { ttlSeconds: 0.05 })
+    await store.set('freed', 2)
+    await store.set('limited', 1)
+    await store.set('limited', 2, { ttlSeconds: 0.05 })
+    await sleep(80)
+    t.equal(await store.get('freed'), 2)
+    t.equal(await store.get('limited'), undefined)
+  })
+
+  t.test('a time that is none is refused, and the value before stays', async (t) => {
+    const store = open()
+    await store.set('k', 'before')
+    for (const ttlSeconds of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      await t.rejects(store.set('k', 'after', { ttlSeconds }), RangeError, String(ttlSeconds))
+    }
+    t.equal(await store.get('k'), 'before')
+  })
+
+  t.test('what is done to one key at once is done in the order of the calls', async (t) => {
+    const store = open()
+    const seen: unknown[] = []
+    const calls: Promise<unknown>[] = []
+    for (let n = 0; n < 20; n++) {
+      calls.push(store.set('k', n))
+      calls.push(store.get('k').then((value) => seen.push(value)))
+    }
+    calls.push(store.delete('k').then((was) => seen.push(was)))
+    calls.push(store.get('k').then((value) => seen.push(value)))
+    calls.push(store.set('k', 'last'))
+    await Promise.all(calls)
+    t.strictSame(seen, [...Array(20).keys(), true, undefined])
+    t.equal(await store.get('k'), 'last')
+  })
+
+  t.test('many keys at once', async (t) => {
+    const store = open()
+    const numbers = Array.from({ length: 300 }, (_, n) => n)
+    await Promise.all(numbers.map((n) => store.set(`k${n}`, n)))
+    t.strictSame(await Promise.all(numbers.map((n) => store.get(`k${n}`))), numbers)
+  })
+}
