@@ -1,5 +1,7 @@
 /** The Fastify plugins of Signalbox, for an app of your own. `app.ts` shows the order. */
+export { type AgentLoaderOptions, agentLoader } from './agent-loader.ts'
 export { type AuthOptions, auth } from './auth.ts'
+export { type ConversationLoaderOptions, conversationLoader } from './conversation-loader.ts'
 export { type CorsOptions, cors } from './cors.ts'
 export { type DrainOptions, drain } from './drain.ts'
 export { answerMalformedRequest, answerUnreadable, errors } from './errors.ts'

@@ -1,6 +1,5 @@
 import fp from 'fastify-plugin'
-import type { Config } from '../src/config/schema.ts'
-import { configuredModels } from '../src/router/configured-models.ts'
+import { configuredModels, type ModelParts, type ModelsConfig } from '../src/router/configured-models.ts'
 import { ModelRouter } from '../src/router/model-router.ts'
 
 declare module 'fastify' {
@@ -11,16 +10,16 @@ declare module 'fastify' {
 }
 
 /** Either a router of one's own, which stays its owner's, or the configuration to build one from. */
-export type ModelRouterOptions = { router: ModelRouter } | Pick<Config, 'providers' | 'models'>
+export type ModelRouterOptions = { router: ModelRouter } | (ModelsConfig & ModelParts)
 
-/** Builds the models of the configuration; closes the connections to their providers with the app. */
+/** Builds the models and agents of the configuration; closes the connections to their providers with the app. */
 export const modelRouter = fp<ModelRouterOptions>(
   async (app, options) => {
     if ('router' in options) {
       app.decorate('modelRouter', options.router)
       return
     }
-    const models = configuredModels(options)
+    const models = configuredModels(options, options)
     const router = new ModelRouter()
     for (const entry of models.entries) router.register(entry)
     app.decorate('modelRouter', router)

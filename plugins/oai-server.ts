@@ -15,7 +15,15 @@ declare module 'fastify' {
 
 export type OaiServerPluginOptions = Pick<
   OaiServerOptions,
-  'limits' | 'keepAliveMs' | 'streamChunkChars' | 'responseStore'
+  | 'limits'
+  | 'keepAliveMs'
+  | 'streamChunkChars'
+  | 'responseStore'
+  | 'prices'
+  | 'leases'
+  | 'lockTimeoutMs'
+  | 'loaderTimeoutMs'
+  | 'hiddenStepsPersistence'
 >
 
 /** RFC 9110, 7.2: a host and perhaps a port, and nothing else. Empty when the target names none. */
@@ -37,6 +45,8 @@ export const oaiServer = fp<OaiServerPluginOptions>(
     const server = new OaiServer({
       ...options,
       ...(app.authPlugin ? { auth: app.authPlugin } : {}),
+      ...(app.agentLoader ? { agentLoader: app.agentLoader } : {}),
+      ...(app.conversationLoader ? { conversationLoader: app.conversationLoader } : {}),
       hooks: app.hooks,
       router: app.modelRouter,
       readiness: app.readiness,

@@ -16,6 +16,11 @@ export const requestLog = fp(
       }
       log[level]({ ...line, durationMs: Math.round(durationMs * 10) / 10, ...tokens }, 'request')
     })
+    hooks.on('onWarning', ({ error, ...line }) =>
+      log.warn({ ...line, ...(error === undefined ? {} : { error: loggable(error) }) }, 'served with a warning'),
+    )
+    hooks.on('onGuardrail', (line) => log.warn(line, 'a guardrail stopped a turn'))
+    hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](line, 'tool'))
     hooks.on('onAuthFail', ({ requestId, reason }) => log.warn({ requestId, reason }, 'authentication failed'))
     hooks.on('onError', ({ requestId, error }) => log.error({ requestId, error: loggable(error) }, 'request failed'))
     hooks.on('onListenerError', ({ event, error }) =>

@@ -1,6 +1,8 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import pino from 'pino'
+import { agentLoader } from '../plugins/agent-loader.ts'
 import { auth } from '../plugins/auth.ts'
+import { conversationLoader } from '../plugins/conversation-loader.ts'
 import { cors } from '../plugins/cors.ts'
 import { drain } from '../plugins/drain.ts'
 import { answerMalformedRequest, answerUnreadable, errors } from '../plugins/errors.ts'
@@ -12,18 +14,30 @@ import { requestLog } from '../plugins/request-log.ts'
 import type { AuthPlugin } from './auth/auth-plugin.ts'
 import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
 import { type Config, milliseconds } from './config/schema.ts'
+import { createCatalog } from './engine/catalog.ts'
+import type { Extension } from './extension.ts'
+import { FilePersistence } from './store/file-persistence.ts'
+import { MemoryPersistence } from './store/memory-persistence.ts'
+import type { Target } from './types.ts'
 
 export interface AppOptions {
   config: Config
-  /** Default: the keys of the configuration. */
+  /** What the configuration's extension module exports. */
+  extension?: Extension
+  /** Default: the extension's, then the keys of the configuration. */
   auth?: AuthPlugin
   /** Default: pino on standard output, at the configured level. */
   logger?: FastifyBaseLogger
 }
 
 /** The service: the plugins, in the order in which a request meets them. */
-export async function buildApp({ config, auth: plugin, logger }: AppOptions): Promise<FastifyInstance> {
-  const { server } = config
+export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
+  const { config, extension = {}, logger } = options
+  const { server, conversations } = config
+  const keys = config.auth && new BearerKeyAuth(config.auth)
+  const catalog = createCatalog(config.catalog, kindsOf(config.providers))
+  const { directory } = config.store
+  const persistence = directory === undefined ? new MemoryPersistence() : new FilePersistence({ directory })
   const app = Fastify({
     // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
     loggerInstance: logger ?? pino({ level: server.logLevel }, pino.destination({ dest: 1, sync: true })),
@@ -50,12 +64,25 @@ export async function buildApp({ config, auth: plugin, logger }: AppOptions): Pr
   await app.register(requestLog)
   await app.register(cors, server.cors)
   await app.register(health)
-  await app.register(auth, { auth: plugin ?? (config.auth && new BearerKeyAuth(config.auth)) })
-  await app.register(modelRouter, config)
+  await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
+  const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
+  await app.register(modelRouter, { ...config, ...extension, contextWindow })
+  await app.register(agentLoader, { loader: extension.agentLoader })
+  const { conversationLoader: loader } = extension
+  const ttl = conversations.ttl === undefined ? {} : { ttlSeconds: milliseconds(conversations.ttl) / 1000 }
+  await app.register(conversationLoader, loader ? { loader } : { persistence, ...ttl })
   await app.register(oaiServer, {
+    prices: catalog,
+    hiddenStepsPersistence: persistence,
+    lockTimeoutMs: milliseconds(conversations.lockTimeout),
+    loaderTimeoutMs: milliseconds(conversations.loaderTimeout),
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },
     keepAliveMs: milliseconds(server.keepAlive),
   })
   await app.register(drain, { timeoutMs: milliseconds(server.drainTimeout) })
   return app
 }
+
+/** What providers with names of their own are, for those who know providers by their usual names. */
+const kindsOf = (providers: Config['providers']): Record<string, string> =>
+  Object.fromEntries(Object.entries(providers).flatMap(([name, { kind }]) => (kind ? [[name, kind]] : [])))

@@ -1,5 +1,11 @@
 /** The public SDK of Signalbox. */
+export { AgentLoop, type AgentLoopOptions } from './agent/agent-loop.ts'
 export { ConversationHistory, type ConversationSnapshot, type TruncateLimits } from './agent/conversation-history.ts'
+export { type CreateAgentOptions, createAgent } from './agent/create-agent.ts'
+export { defineGuardrail, type Guardrail, type GuardrailContext, type Verdict } from './agent/guardrail.ts'
+export type { AgentLoaderPlugin, AgentRequest, ConversationKey, ConversationLoaderPlugin } from './agent/loaders.ts'
+export { type StoredConversationsOptions, storedConversations } from './agent/stored-conversations.ts'
+export { type AgentTool, defineTool, type JSONSchema, type ToolContext } from './agent/tool.ts'
 export type { AuthPlugin, AuthVerifyResult } from './auth/auth-plugin.ts'
 export { type BearerKey, BearerKeyAuth, type BearerKeyAuthOptions } from './auth/bearer-key-auth.ts'
 export {
@@ -10,17 +16,21 @@ export {
   type ModelPrices,
 } from './engine/catalog.ts'
 export { createEngine, type Engine, type EngineOptions } from './engine/create-engine.ts'
+export type { Extension } from './extension.ts'
 export type { CompletionUsage, HookEvents, Outcome } from './hooks/events.ts'
 export { HookBus, type HookListener, type HookName } from './hooks/hook-bus.ts'
 export { type CreateLLMOptions, createLLM } from './llm/create-llm.ts'
 export { createDemo, type DemoOptions } from './llm/demo.ts'
 export { ModelRouter, type Route, type ServerEntry } from './router/model-router.ts'
 export { type WeightedTarget, weighted } from './router/weighted.ts'
+export type { Prices } from './server/bill.ts'
 export { type AgentSpec, type CreateServerOptions, createServer } from './server/create-server.ts'
 export { type ErrorKind, GatewayError, type GatewayErrorOptions } from './server/errors.ts'
 export { type HandleContext, OaiServer, type OaiServerOptions } from './server/oai-server.ts'
 export { Readiness, type ReadinessCheck, type ReadinessReport } from './server/readiness.ts'
 export { FilePersistence, type FilePersistenceOptions } from './store/file-persistence.ts'
+export type { AcquireOptions, Lease, Leases } from './store/lease.ts'
+export { MemoryLeases } from './store/memory-leases.ts'
 export { MemoryPersistence, type MemoryPersistenceOptions } from './store/memory-persistence.ts'
 export type { Persistence } from './store/persistence.ts'
 export { ResponseStore, type ResponseStoreOptions } from './store/response-store.ts'
@@ -32,7 +42,10 @@ export type {
   ChatRequest,
   EmbeddingRequest,
   EmbeddingResponse,
+  GuardrailReport,
   LLMClient,
+  Target,
   Timeouts,
+  ToolReport,
   Usage,
 } from './types.ts'

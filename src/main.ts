@@ -3,9 +3,13 @@ import { parseArgs } from 'node:util'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from './app.ts'
+import { ConfigError } from './config/config-error.ts'
 import { type LoadedConfig, loadConfig } from './config/load.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { environment } from './env.ts'
+import type { Extension } from './extension.ts'
+import { loadExtension } from './load-extension.ts'
+import { configuredModels } from './router/configured-models.ts'
 import { loggable } from './server/errors.ts'
 
 const usage = `Usage: signalbox [options]
@@ -24,22 +28,37 @@ async function main(): Promise<void> {
     return
   }
   const loaded = await loadConfig({ file: flags.config, env: environment() })
+  const { extensions } = loaded.config
+  const extension = extensions === undefined ? {} : await loadExtension(extensions)
+  checkTogether(loaded, extension)
   if (flags['check-config']) {
     process.stdout.write(`${loaded.file ?? 'the default configuration'} is valid\n`)
     return
   }
-  const app = await buildApp({ config: loaded.config })
+  const app = await buildApp({ config: loaded.config, extension })
   closeOnSignal(app, loaded.config.server)
   const { host, port } = loaded.config.server
   await app.listen({ host, port, listenTextResolver: greeting })
-  announce(app, loaded)
+  announce(app, loaded, extension)
+}
+
+/** What neither the configuration nor its extension can say alone. */
+function checkTogether({ config, file }: LoadedConfig, extension: Extension): void {
+  const problems =
+    config.auth && extension.auth ? ['auth: the extension has an auth of its own; leave out auth.keys'] : []
+  try {
+    void configuredModels(config, extension).close()
+  } catch (error) {
+    problems.push(error instanceof Error ? error.message : String(error))
+  }
+  if (problems.length > 0) throw new ConfigError(file ?? 'the default configuration', problems)
 }
 
 const greeting = (address: string): string =>
   `Signalbox is running at ${address}: point an OpenAI SDK at baseURL ${address}/v1`
 
 /** What is running, and what to do next, in plain words. */
-function announce(app: FastifyInstance, { config, file }: LoadedConfig): void {
+function announce(app: FastifyInstance, { config, file }: LoadedConfig, extension: Extension): void {
   const { log } = app
   const models = app.modelRouter.list().map(({ model }) => model)
   log.info(`Configuration: ${file ?? 'none; the defaults and the environment'}. Models: ${models.join(', ')}`)
@@ -49,7 +68,7 @@ function announce(app: FastifyInstance, { config, file }: LoadedConfig): void {
         'OPENAI_API_KEY, and start again; or list providers in signalbox.yaml (see README.md)',
     )
   }
-  if (!config.auth)
+  if (!config.auth && !extension.auth)
     log.warn(
       'No API keys are configured (auth.keys), so anyone who can reach this address may use it, web pages in a browser included',
     )

@@ -36,19 +36,51 @@ export interface Timeouts {
   total: number
 }
 
+/** A model at a provider. */
+export type Target = Pick<LLMClient, 'provider' | 'model'>
+
+/** What came of one tool that ran in the gateway. */
+export interface ToolReport {
+  tool: string
+  outcome: 'ok' | 'failed' | 'timeout' | 'invalid_arguments' | 'unknown_tool' | 'too_large' | 'aborted'
+  durationMs: number
+}
+
+/** A guardrail that stopped a turn. `reason` is what the client is told. */
+export interface GuardrailReport {
+  guardrail: string
+  stage: 'input' | 'output' | 'tool_input'
+  reason: string
+}
+
 /** What travels beside a request to an {@link LLMClient}. */
 export interface CallOptions {
   /** Aborts the upstream call at once. */
   signal?: AbortSignal
   /** Sent upstream as `x-request-id`. */
   requestId?: string
+  /** Who asks; `null` for nobody. For tools and guardrails, never for a provider. */
+  userId?: string | null
+  /** The conversation that the request is a turn of. */
+  conversationId?: string
   /** W3C trace-context headers for the upstream. */
   traceHeaders?: Readonly<Record<string, string>>
   timeouts?: Partial<Timeouts>
   /** Hears which target a client of several has chosen, before it is called; the last one served. */
-  onTarget?(target: Pick<LLMClient, 'provider' | 'model'>): void
-  /** Hears of each part of the request that the provider cannot honour, in a sentence for people. */
-  onWarning?(warning: string): void
+  onTarget?(target: Target): void
+  /**
+   * Hears of each part of the request that cannot be honoured, in a sentence for people, which is shown to the client. `cause` is
+   * for logs.
+   */
+  onWarning?(warning: string, cause?: unknown): void
+  /** Hears the usage of each call of a run that makes several; undefined when the provider did not tell. */
+  onUsage?(usage: Usage | undefined, target: Target): void
+  /** Hears of each tool that ran in the gateway. */
+  onTool?(report: ToolReport): void
+  /** Hears of each guardrail that stopped a turn. */
+  onGuardrail?(report: GuardrailReport): void
+  /** Hears all messages that a run added to the conversation, its answer last, just before the answer is whole. */
+  onTurn?(messages: readonly ChatMessage[]): void
 }
 
 /**

@@ -66,7 +66,7 @@ t.test('the package holds what it needs and no more', async (t) => {
     paths.filter((path) => /test|bench|(?<!\.d)\.ts$/.test(path)),
     [],
   )
-  t.ok(packed && packed.size < 250_000, `it is small: ${packed?.size} bytes`)
+  t.ok(packed && packed.size < 400_000, `it is small: ${packed?.size} bytes`)
 })
 
 /** The packages that the packed files with this ending import. */
@@ -87,7 +87,8 @@ function importsOf(ending: string): string[] {
 
 t.test('whoever installs it gets all that it imports', async (t) => {
   const { dependencies, peerDependencies = {} } = manifest
-  const brought = Object.keys({ ...dependencies, ...peerDependencies })
+  // Its own name stands in a comment, for extensions.
+  const brought = ['signalbox', ...Object.keys({ ...dependencies, ...peerDependencies })]
   const notBrought = (name: string): boolean => !brought.includes(name)
 
   t.test('at run time', async (t) => {

@@ -1,6 +1,7 @@
-import { isObject, parseJSON } from '../json.ts'
+import { isObject } from '../json.ts'
 import type { ChatMessage } from '../types.ts'
 import { estimateTokens } from './estimate-tokens.ts'
+import { frozenCopy } from './frozen-copy.ts'
 import { truncated } from './truncate.ts'
 
 /** A conversation as JSON. The object and its list are the caller's own; the messages are frozen. */
@@ -23,7 +24,7 @@ export class ConversationHistory {
   #messages: readonly ChatMessage[]
 
   constructor(messages: Iterable<ChatMessage> = []) {
-    this.#messages = Object.freeze(Array.from(messages, frozenCopy))
+    this.#messages = Object.freeze(Array.from(messages, messageFrom))
   }
 
   /**
@@ -35,9 +36,8 @@ export class ConversationHistory {
     if (!isObject(snapshot)) throw new TypeError('a conversation snapshot must be an object')
     const { version, messages } = snapshot
     if (version !== 1) {
-      throw new TypeError(
-        `conversation snapshot version ${JSON.stringify(version) ?? 'undefined'} is not known; it must be 1`,
-      )
+      const named = (JSON.stringify(version) ?? 'undefined').slice(0, 40)
+      throw new TypeError(`conversation snapshot version ${named} is not known; it must be 1`)
     }
     if (!Array.isArray(messages)) throw new TypeError('a conversation snapshot must have a list of messages')
     return new ConversationHistory(messages)
@@ -50,7 +50,7 @@ export class ConversationHistory {
 
   /** @throws TypeError for a message without a role; then none is appended. */
   append(...messages: ChatMessage[]): this {
-    const copies = messages.map(frozenCopy)
+    const copies = messages.map(messageFrom)
     this.#messages = Object.freeze([...this.#messages, ...copies])
     return this
   }
@@ -94,17 +94,18 @@ function limit(named: Record<string, number | undefined>): number {
   return value
 }
 
-/** By way of JSON and not `structuredClone`, which would take a number that is kept as text for an object. */
-function frozenCopy(message: ChatMessage, index: number): ChatMessage {
-  const copy: unknown = isObject(message) ? parseJSON(JSON.stringify(message)) : undefined
+function messageFrom(message: ChatMessage, index: number): ChatMessage {
+  const copy = isObject(message) ? copyOf(message, index) : undefined
   if (!isObject(copy) || typeof copy.role !== 'string' || copy.role === '') {
     throw new TypeError(`message ${index} must be an object with a role`)
   }
-  return frozen(copy as unknown as ChatMessage)
+  return copy as unknown as ChatMessage
 }
 
-function frozen<Value>(value: Value): Value {
-  if (typeof value !== 'object' || value === null) return value
-  for (const child of Object.values(value)) frozen(child)
-  return Object.freeze(value)
+function copyOf(message: object, index: number): unknown {
+  try {
+    return frozenCopy(message)
+  } catch (cause) {
+    throw new TypeError(`message ${index} is no JSON: ${cause instanceof Error ? cause.message : cause}`, { cause })
+  }
 }

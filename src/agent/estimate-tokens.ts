@@ -20,7 +20,8 @@ export function estimateTokens(messages: readonly ChatMessage[]): number {
 function tokensOf(message: ChatMessage): number {
   let attached = 0
   const text = JSON.stringify(message, (_key, value: unknown) => {
-    if (!isObject(value) || !attachments.has(value.type)) return value
+    // A message is none, whatever fields it has.
+    if (value === message || !isObject(value) || !attachments.has(value.type)) return value
     attached += 1
     return undefined
   })

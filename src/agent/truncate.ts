@@ -1,8 +1,6 @@
+import { isObject } from '../json.ts'
 import type { ChatMessage } from '../types.ts'
 import { estimateTokens } from './estimate-tokens.ts'
-
-/** Messages that only make sense together: one alone, or a call of tools with its results. */
-type Exchange = readonly ChatMessage[]
 
 /** The front and as many of the newest exchanges as are within the limits; the newest one in any case. */
 export function truncated(
@@ -11,37 +9,55 @@ export function truncated(
 ): ChatMessage[] {
   const firstTurn = messages.findIndex(({ role }) => role !== 'system' && role !== 'developer')
   const front = firstTurn < 0 ? messages : messages.slice(0, firstTurn)
-  const exchanges = exchangesOf(messages.slice(front.length))
+  const { kept, starts } = exchangesOf(messages.slice(front.length))
   let tokens = estimateTokens(front)
-  let count = front.length
-  let first = exchanges.length
-  while (first > 0) {
-    const exchange = exchanges[first - 1] ?? []
-    tokens += estimateTokens(exchange)
-    count += exchange.length
-    const isNewest = first === exchanges.length
+  let from = kept.length
+  for (const start of starts.reverse()) {
+    tokens += estimateTokens(kept.slice(start, from))
+    const count = front.length + kept.length - start
+    const isNewest = from === kept.length
     if (!isNewest && (tokens > maxTokens || count > maxMessages)) break
-    first -= 1
+    from = start
   }
-  return [...front, ...exchanges.slice(first).flat()]
+  return [...front, ...kept.slice(from)]
 }
 
-/** A result joins the call it answers, and with it whatever came between; a result that nobody asked for is left out. */
-function exchangesOf(messages: readonly ChatMessage[]): Exchange[] {
-  const exchanges: Exchange[] = []
+/**
+ * Messages that only make sense together: one alone, or a call of tools with its results and whatever came between. A
+ * result that nobody asked for is left out. `starts` tells where in `kept` each exchange begins.
+ *
+ * In one pass: a client decides how many calls there are, and how far away their results.
+ */
+function exchangesOf(messages: readonly ChatMessage[]): { kept: ChatMessage[]; starts: number[] } {
+  const kept: ChatMessage[] = []
+  const starts: number[] = []
+  const latestCall = new Map<string, number>()
   for (const message of messages) {
-    if (message.role !== 'tool' && message.role !== 'function') {
-      exchanges.push([message])
-      continue
+    const answered = answeredBy(message)
+    if (answered === undefined) {
+      starts.push(kept.length)
+      for (const call of callsOf(message)) latestCall.set(call, kept.length)
+    } else {
+      const call = latestCall.get(answered)
+      if (call === undefined) continue
+      // Every exchange that began after the call becomes a part of the one that holds it.
+      while ((starts.at(-1) ?? 0) > call) starts.pop()
     }
-    const call = exchanges.findLastIndex((exchange) => exchange.some((earlier) => isAnsweredBy(earlier, message)))
-    if (call >= 0) exchanges.push([...exchanges.splice(call).flat(), message])
+    kept.push(message)
   }
-  return exchanges
+  return { kept, starts }
 }
 
-function isAnsweredBy(call: ChatMessage, result: ChatMessage): boolean {
-  if (call.role !== 'assistant') return false
-  if (result.role === 'function') return call.function_call?.name === result.name
-  return result.role === 'tool' && (call.tool_calls ?? []).some(({ id }) => id === result.tool_call_id)
+/** The call that a result belongs to; undefined for any other message. */
+function answeredBy(message: ChatMessage): string | undefined {
+  if (message.role === 'tool') return `tool ${message.tool_call_id}`
+  return message.role === 'function' ? `function ${message.name}` : undefined
+}
+
+/** An import takes any list for calls, so this does not rely on what is in it. */
+function callsOf(message: ChatMessage): string[] {
+  if (message.role !== 'assistant') return []
+  const tools: unknown[] = Array.isArray(message.tool_calls) ? message.tool_calls : []
+  const calls = tools.filter(isObject).map(({ id }) => `tool ${id}`)
+  return message.function_call ? [...calls, `function ${message.function_call.name}`] : calls
 }

@@ -4,7 +4,8 @@ import { resolveLLM } from '../llm/create-llm.ts'
 import { type Config, milliseconds } from './schema.ts'
 
 /** What types cannot say of the sections that are well formed; an ill-formed one is undefined. */
-export function* inconsistencies({ server, auth, providers, models }: Partial<Config>): Generator<string> {
+export function* inconsistencies(config: Partial<Config>): Generator<string> {
+  const { server, auth, providers, models } = config
   if (server?.cors.credentials && server.cors.origins.includes('*')) {
     yield 'server.cors.credentials: browsers refuse it together with the origin "*"; list the origins'
   }
@@ -13,6 +14,10 @@ export function* inconsistencies({ server, auth, providers, models }: Partial<Co
     yield* outOfRange(`providers.${name}.timeouts`, timeouts ?? {}, 1)
   }
   if (auth) yield* unusableKeys(auth)
+  if (config.conversations) yield* impossibleWaits(config.conversations)
+  for (const name of Object.keys(config.catalog ?? {})) {
+    if (!/^[^/]+\/./.test(name)) yield `catalog.${name}: must be named provider/model`
+  }
   if (!providers) return
   const known = Object.keys(providers)
   for (const name of known) {
@@ -31,6 +36,35 @@ export function* inconsistencies({ server, auth, providers, models }: Partial<Co
     }
     if (targets.every(({ weight }) => weight === 0)) yield `models.${id}.targets: at least one weight must be above 0`
   }
+  yield* impossibleAgents(config, known)
+}
+
+function* impossibleAgents(
+  { agents = {}, models, extensions }: Partial<Config>,
+  providers: readonly string[],
+): Generator<string> {
+  // The demo model answers where no provider is configured.
+  const served = [...Object.keys(models ?? {}), ...(providers.length === 0 ? ['demo/echo'] : [])]
+  for (const [id, { model, system, systemFile, tools, guardrails }] of Object.entries(agents)) {
+    const path = `agents.${id}`
+    if (served.includes(id)) yield `${path}: there is a model of that name`
+    if (id.endsWith('*')) yield `${path}: an agent's name must not end in "*"`
+    if (model.endsWith('*')) yield `${path}.model: must be one model, not a wildcard`
+    const provider = model.slice(0, Math.max(0, model.indexOf('/')))
+    if (!served.includes(model) && !providers.includes(provider)) {
+      yield `${path}.model: "${model}" is none of the models, nor is its provider configured`
+    }
+    if (system !== undefined && systemFile !== undefined) yield `${path}: give either system or systemFile`
+    if (extensions === undefined && (tools?.length || guardrails?.length)) {
+      yield `${path}: its tools and guardrails come from a module; name it in extensions`
+    }
+  }
+}
+
+function* impossibleWaits({ lockTimeout, loaderTimeout, ttl }: Config['conversations']): Generator<string> {
+  yield* outOfRange('conversations', { lockTimeout }, 0)
+  yield* outOfRange('conversations', { loaderTimeout }, 1)
+  if (ttl !== undefined && milliseconds(ttl) < 1) yield `conversations.ttl: must be longer than ${ttl}`
 }
 
 function* impossibleDurations(server: Config['server']): Generator<string> {

@@ -10,6 +10,7 @@ import { ConfigError } from './config-error.ts'
 import { inconsistencies, unusableProviders } from './consistency.ts'
 import { expandEnvironment, type Path } from './expand.ts'
 import { at, explain, parsePointer, type Violation } from './explain.ts'
+import { withFiles } from './files.ts'
 import { type Config, ConfigSchema } from './schema.ts'
 
 const validator = Compile(ConfigSchema)
@@ -40,9 +41,13 @@ export async function loadConfig({ file, env }: LoadOptions): Promise<LoadedConf
     throw new ConfigError(path, [absent ? 'the file does not exist' : `the file cannot be read: ${String(cause)}`])
   })
   const source = text === undefined ? 'the default configuration' : path
-  const { config, problems } = readConfig(text ?? '', source, env)
-  refuse(source, [...problems, ...unusableProviders(config.providers, env)])
-  return { config: config as Config, file: text === undefined ? undefined : path }
+  const read = readConfig(text ?? '', source, env)
+  const problems = [...read.problems, ...unusableProviders(read.config.providers, env)]
+  refuse(source, problems)
+  const used = text === undefined ? undefined : path
+  const { config, problems: unreadable } = await withFiles(read.config as Config, used)
+  refuse(source, unreadable)
+  return { config, file: used }
 }
 
 /**

@@ -2,8 +2,12 @@ import { type Static, Type } from 'typebox'
 
 const options = { additionalProperties: false }
 
-const Duration = (description: string, example: string) =>
-  Type.String({ description, pattern: '^\\d+(ms|s|m|h)$', default: example })
+const Duration = (description: string, otherwise?: string) =>
+  Type.String({
+    description,
+    pattern: '^\\d+(ms|s|m|h|d)$',
+    ...(otherwise === undefined ? {} : { default: otherwise }),
+  })
 
 const ServerConfig = Type.Object(
   {
@@ -123,6 +127,86 @@ const ModelConfig = Type.Object(
   options,
 )
 
+const AgentConfig = Type.Object(
+  {
+    model: Type.String({ minLength: 1, description: 'What it asks: one of `models`, or `provider/name`.' }),
+    system: Type.Optional(
+      Type.String({ minLength: 1, description: 'Its instructions, before all that callers send.' }),
+    ),
+    systemFile: Type.Optional(
+      Type.String({ minLength: 1, description: 'Instead of `system`: a file with them, seen from this one.' }),
+    ),
+    tools: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        description: 'Tools of the extension that the gateway runs for it.',
+      }),
+    ),
+    allowExternalTools: Type.Optional(
+      Type.Boolean({ default: true, description: 'False to ignore the tools that callers send.' }),
+    ),
+    maxSteps: Type.Optional(
+      Type.Integer({ minimum: 1, default: 10, description: 'How often its model is asked for one answer.' }),
+    ),
+    guardrails: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), { description: 'Guardrails of the extension, in their order.' }),
+    ),
+    conversation: Type.Optional(
+      Type.Object(
+        {
+          enabled: Type.Optional(Type.Boolean({ default: true, description: 'False when each request stands alone.' })),
+          maxMessages: Type.Optional(Type.Integer({ minimum: 1, description: 'Older messages are dropped.' })),
+          maxTokens: Type.Optional(
+            Type.Integer({ minimum: 1, description: 'As estimated; older messages are dropped.' }),
+          ),
+        },
+        options,
+      ),
+    ),
+    capabilities: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
+    ),
+  },
+  options,
+)
+
+const Price = (description: string) => Type.Optional(Type.Number({ minimum: 0, description }))
+
+const CatalogEntry = Type.Object(
+  {
+    contextWindow: Type.Optional(Type.Integer({ minimum: 1, description: 'Tokens of prompt and answer together.' })),
+    prices: Type.Optional(
+      Type.Object(
+        {
+          input: Price('USD per million tokens of the prompt.'),
+          output: Price('Of the answer, reasoning included.'),
+          cachedInput: Price("Of what was read from the provider's cache. Default: as `input`."),
+          cacheWrite: Price('Of what was written to it. Default: as `input`.'),
+        },
+        options,
+      ),
+    ),
+  },
+  options,
+)
+
+const ConversationsConfig = Type.Object(
+  {
+    ttl: Type.Optional(Duration('A conversation is kept this long after its last turn. Default: for good.')),
+    lockTimeout: Duration('A turn waits this long for the one before it; then it is a 409.', '10s'),
+    loaderTimeout: Duration('Loading an agent or a conversation, or saving one, may take this long.', '5s'),
+  },
+  { ...options, default: {} },
+)
+
+const StoreConfig = Type.Object(
+  {
+    directory: Type.Optional(
+      Type.String({ minLength: 1, description: 'Keeps conversations in files there. Default: in memory.' }),
+    ),
+  },
+  { ...options, default: {} },
+)
+
 /** `signalbox.yaml`: the one source of the configuration's types, defaults, validation and documentation. */
 export const ConfigSchema = Type.Object(
   {
@@ -137,17 +221,34 @@ export const ConfigSchema = Type.Object(
         description: 'What clients may ask for. Default: `provider/*` for each provider.',
       }),
     ),
+    agents: Type.Record(Type.String(), AgentConfig, {
+      default: {},
+      description: 'Models with instructions, tools, guardrails and conversations.',
+    }),
+    extensions: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: 'A module with `tools`, `guardrails`, `agentLoader`, `conversationLoader` or `auth`.',
+      }),
+    ),
+    conversations: ConversationsConfig,
+    store: StoreConfig,
+    catalog: Type.Record(Type.String(), CatalogEntry, {
+      default: {},
+      description: 'By `provider/name`: what is not publicly known of a model, or is otherwise for you.',
+    }),
   },
   options,
 )
 
 export type Config = Static<typeof ConfigSchema>
 export type ProviderConfig = Static<typeof ProviderConfig>
+export type AgentConfig = Static<typeof AgentConfig>
 
-const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
+const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 
 /** `15s` in milliseconds. */
 export function milliseconds(duration: string): number {
-  const [, amount, unit] = /^(\d+)(ms|s|m|h)$/.exec(duration) ?? []
+  const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(duration) ?? []
   return Number(amount) * units[unit as keyof typeof units]
 }

@@ -1,4 +1,4 @@
-import type { Usage } from '../types.ts'
+import type { GuardrailReport, ToolReport, Usage } from '../types.ts'
 
 /** Tokens of one answer. `estimated` when the provider did not say, for example because the client went away first. */
 export interface CompletionUsage extends Usage {
@@ -23,10 +23,21 @@ export interface HookEvents {
     provider: string
     stream: boolean
     usage: CompletionUsage | undefined
+    /** What the provider bills for it, all steps of a run together. Never 0 when a price is not known. */
+    costUsd: number | 'unknown'
     durationMs: number
     /** From the request's arrival to the first piece of the answer; absent when not streamed. */
     firstTokenMs?: number
   }
+  /**
+   * A request was served, but not quite as it was asked: a parameter that the provider does not know was ignored, a
+   * conversation could not be saved. `error` is for logs, never for clients.
+   */
+  onWarning: { requestId: string; model?: string; provider?: string; warning: string; error?: unknown }
+  /** A tool of the gateway's has run, or could not. `tool` is `_other` for a name that the model made up. */
+  onTool: { requestId: string; model?: string } & ToolReport
+  /** A guardrail has stopped a turn. */
+  onGuardrail: { requestId: string; model?: string } & GuardrailReport
   /** The gateway, or an upstream on its behalf, failed (status 500 and above). `error` is for logs, never for clients. */
   onError: { requestId: string; error: unknown }
   /** A request is over: its last byte was produced, or its client has left. Emitted exactly once per request. */
@@ -46,6 +57,8 @@ export interface HookEvents {
     target?: string
     stream: boolean
     usage?: CompletionUsage
+    /** As in `onCompletion`, where a model has answered. */
+    costUsd?: number | 'unknown'
     durationMs: number
   }
   /** A listener threw or rejected. The request it was told about is not affected. */

@@ -56,7 +56,7 @@ export function toCompletion(
 export const newId = (): string => `chatcmpl-${randomUUID()}`
 export const toSeconds = (time = new Date()): number => Math.floor(time.getTime() / 1000)
 
-/** What the provider wants to see again beside a call or a thought: the field and its form are those of Google's own OpenAI endpoint. */
+/** What the provider wants to see again beside a call or a thought: the field is that of Google's own OpenAI endpoint. */
 export const extraContent = (metadata: SharedV4ProviderMetadata | undefined): { extra_content?: object } =>
   metadata && Object.keys(metadata).length > 0 ? { extra_content: metadata } : {}
 
@@ -104,11 +104,18 @@ export function toUsage({ inputTokens, outputTokens }: LanguageModelV4Usage): Us
   }
 }
 
+const otherNames: Readonly<Record<string, string>> = {
+  maxOutputTokens: 'max_completion_tokens',
+  reasoning: 'reasoning_effort',
+  stopSequences: 'stop',
+}
+
 /** A warning of the AI SDK as a sentence, with the parameter named as OpenAI does. */
 export function toWarning(warning: SharedV4Warning, kind: string): string {
   if (warning.type === 'other') return `${kind}: ${warning.message}`
   if (warning.type === 'deprecated') return `${kind}: ${warning.setting} is deprecated: ${warning.message}`
-  const field = warning.feature.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+  const field =
+    otherNames[warning.feature] ?? warning.feature.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
   const details = warning.details ? `: ${warning.details}` : ''
   const problem = warning.type === 'unsupported' ? 'is not supported' : 'is only partly supported'
   return `${field} ${problem} by ${kind}${details}`

@@ -25,7 +25,7 @@ const impossible = [
 /** What the AI SDK throws, or sends as an `error` part of a stream, by the gateway's failure table. */
 export function sdkError(error: unknown): GatewayError {
   const known = gatewayErrorIn(error)
-  if (known) return blamesTheKey(known.toBody()) ? upstreamError(401, {}, '') : known
+  if (known) return blamed(known)
   if (APICallError.isInstance(error) && error.statusCode !== undefined && error.statusCode >= 400) {
     return upstreamError(error.statusCode, error.responseHeaders ?? {}, error.responseBody ?? '')
   }
@@ -55,9 +55,17 @@ function gatewayErrorIn(error: unknown): GatewayError | undefined {
   return undefined
 }
 
-/** Google answers 400, not 401, to a key that it does not know. */
-function blamesTheKey(body: object): boolean {
-  const { error } = body as { error?: { details?: unknown } }
-  const details: unknown[] = Array.isArray(error?.details) ? error.details : []
-  return details.some((detail) => isObject(detail) && detail.reason === 'API_KEY_INVALID')
+/** What no client can mend, though the provider says 400: a key that Google does not know, an account of Anthropic's without credit. */
+function blamed(error: GatewayError): GatewayError {
+  const { error: explanation } = error.toBody() as { error?: { details?: unknown; message?: unknown } }
+  const details: unknown[] = Array.isArray(explanation?.details) ? explanation.details : []
+  if (details.some((detail) => isObject(detail) && detail.reason === 'API_KEY_INVALID')) {
+    return upstreamError(401, {}, '')
+  }
+  if (
+    /^Your credit balance is too low|^You have reached your specified .*usage limits/.test(`${explanation?.message}`)
+  ) {
+    return upstreamError(429, {}, '{"error":{"message":"","code":"insufficient_quota"}}')
+  }
+  return error
 }

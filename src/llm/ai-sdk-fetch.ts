@@ -1,5 +1,6 @@
 // Not 'undici': Bun answers that name with a stand-in of its own, which has no dispatch.
 import { Agent } from 'undici/index.js'
+import { GatewayError } from '../server/errors.ts'
 import type { CallOptions, Timeouts } from '../types.ts'
 import { malformed } from './answer.ts'
 import { AsyncQueue } from './async-queue.ts'
@@ -15,6 +16,8 @@ export interface SDKConnection {
   readonly fetch: typeof fetch
   /** All that matters has arrived. What the provider leaves open is closed after a second. */
   endSoon(): void
+  /** Nobody reads on: closes what is open. */
+  cancel(): void
 }
 
 /**
@@ -36,6 +39,8 @@ export class SDKTransport {
     const timeouts = { ...this.#timeouts, ...call.timeouts }
     const calls: Call[] = []
     const send = (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
+      // All that is asked of a provider is a POST. A GET would fetch an address that the request names.
+      if (init.method !== 'POST') return Promise.reject(new GatewayError('invalid_request', 'no address is fetched'))
       const url = new URL(input instanceof Request ? input.url : input)
       const headers = {
         ...Object.fromEntries(new Headers(init.headers)),
@@ -74,7 +79,7 @@ export class SDKTransport {
           {
             origin: url.origin,
             path: url.pathname + url.search,
-            method: init.method === 'GET' ? 'GET' : 'POST',
+            method: 'POST',
             headers,
             body: typeof init.body === 'string' ? init.body : null,
             headersTimeout: streaming ? timeouts.firstToken : timeouts.total,
@@ -88,6 +93,9 @@ export class SDKTransport {
       fetch: send,
       endSoon() {
         for (const upstream of calls) upstream.endSoon()
+      },
+      cancel() {
+        for (const upstream of calls) upstream.cancel()
       },
     }
   }

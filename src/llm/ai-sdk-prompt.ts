@@ -1,5 +1,5 @@
+import { createHash } from 'node:crypto'
 import type {
-  LanguageModelV4FilePart,
   LanguageModelV4Message,
   LanguageModelV4Prompt,
   LanguageModelV4ReasoningPart,
@@ -7,91 +7,99 @@ import type {
   LanguageModelV4ToolCallPart,
   SharedV4ProviderOptions,
 } from '@ai-sdk/provider'
-import { isObject } from '../json.ts'
-import { GatewayError } from '../server/errors.ts'
+import { isObject, parseJSON } from '../json.ts'
 import type { ChatRequest } from '../types.ts'
+import { invalid, textOf, toolOutput, userContent } from './ai-sdk-parts.ts'
 
 type Message = ChatRequest['messages'][number]
 /** With what an answer holds beside OpenAI's fields, and clients send back. */
 type Assistant = Extract<Message, { role: 'assistant' }> & { reasoning_content?: unknown; extra_content?: unknown }
-type UserPart = Exclude<Extract<Message, { role: 'user' }>['content'], string>[number]
 
-/** Providers want to know what is behind a URL, and nothing but its ending says so; the rest is for the provider to find out. */
-const imageTypes: Readonly<Record<string, string>> = {
-  gif: 'image/gif',
-  heic: 'image/heic',
-  jpeg: 'image/jpeg',
-  jpg: 'image/jpeg',
-  png: 'image/png',
-  webp: 'image/webp',
+export interface SDKPrompt {
+  prompt: LanguageModelV4Prompt
+  /** A system message came after the conversation had begun; it now stands before it. */
+  moved: boolean
 }
 
 /**
  * OpenAI's messages as a prompt of the AI SDK. `kind` is the provider whose ids the `file_id`s are.
  *
+ * System messages go first: that is the only place where all providers and all their models take them.
+ *
  * @throws GatewayError `invalid_request` that names the field, for what cannot be said in any other format.
  */
-export function toPrompt(messages: ChatRequest['messages'], kind: string): LanguageModelV4Prompt {
-  const prompt: LanguageModelV4Prompt = []
+export function toPrompt(messages: ChatRequest['messages'], kind: string): SDKPrompt {
+  const system: LanguageModelV4Prompt = []
+  const turns: LanguageModelV4Prompt = []
   const toolNames = new Map<string, string>()
+  let moved = false
   for (const [index, message] of messages.entries()) {
     const path = `messages[${index}]`
     switch (message.role) {
       case 'system':
-      case 'developer':
-        prompt.push({ role: 'system', content: textOf(message.content) })
+      case 'developer': {
+        const content = textOf(message.content)
+        if (!content.trim()) break
+        moved ||= turns.length > 0
+        system.push({ role: 'system', content })
         break
+      }
       case 'user':
-        prompt.push({ role: 'user', content: userContent(message.content, path, kind) })
+        turns.push({ role: 'user', content: userContent(message.content, path, kind) })
         break
-      case 'assistant':
+      case 'assistant': {
         for (const call of message.tool_calls ?? []) if ('function' in call) toolNames.set(call.id, call.function.name)
-        prompt.push({ role: 'assistant', content: assistantContent(message, path) })
+        const content = assistantContent(message, path)
+        if (content.length > 0) turns.push({ role: 'assistant', content })
         break
+      }
       case 'tool': {
-        const toolCallId = message.tool_call_id
-        const toolName = toolNames.get(toolCallId)
+        const toolName = toolNames.get(message.tool_call_id)
         if (toolName === undefined) {
-          throw invalid(`${path}.tool_call_id`, `no tool call before ${path} has the id "${toolCallId}"`)
+          throw invalid(`${path}.tool_call_id`, `no tool call before ${path} has the id "${message.tool_call_id}"`)
         }
-        const output = { type: 'text' as const, value: textOf(message.content) }
-        resultsOf(prompt).push({ type: 'tool-result', toolCallId, toolName, output })
+        const output = toolOutput(message.content, path, kind)
+        resultsOf(turns).push({ type: 'tool-result', toolCallId: callId(message.tool_call_id), toolName, output })
         break
       }
       default:
         throw invalid(`${path}.role`, `messages of the role "${message.role}" are not supported by this provider`)
     }
   }
-  return prompt
+  return { prompt: [...system, ...turns], moved }
 }
 
 /** The results of parallel calls belong into one message. */
-function resultsOf(prompt: LanguageModelV4Prompt): Extract<LanguageModelV4Message, { role: 'tool' }>['content'] {
-  const last = prompt.at(-1)
+function resultsOf(turns: LanguageModelV4Prompt): Extract<LanguageModelV4Message, { role: 'tool' }>['content'] {
+  const last = turns.at(-1)
   if (last?.role === 'tool') return last.content
   const content: Extract<LanguageModelV4Message, { role: 'tool' }>['content'] = []
-  prompt.push({ role: 'tool', content })
+  turns.push({ role: 'tool', content })
   return content
 }
+
+/** Providers are strict about ids, and the call may be another provider's: Kimi's are `functions.weather:0`. */
+const callId = (id: string): string =>
+  /^[\w-]{1,64}$/.test(id) ? id : `call_${createHash('sha256').update(id).digest('hex').slice(0, 32)}`
 
 function assistantContent(
   message: Assistant,
   path: string,
 ): (LanguageModelV4TextPart | LanguageModelV4ReasoningPart | LanguageModelV4ToolCallPart)[] {
   const { reasoning_content: reasoning, extra_content: extra } = message
-  // Providers refuse a text that is empty, which is what most clients send beside tool calls.
-  const text = textOf(message.content ?? message.refusal ?? '')
+  const text = textOf(message.content ?? message.refusal)
   return [
     ...(typeof reasoning === 'string' && reasoning
       ? [{ type: 'reasoning' as const, text: reasoning, ...providerOptions(extra) }]
       : []),
-    ...(text ? [{ type: 'text' as const, text }] : []),
+    // Providers refuse an empty text, and one of mere spaces, which is what most clients send beside tool calls.
+    ...(text.trim() ? [{ type: 'text' as const, text }] : []),
     ...(message.tool_calls ?? []).map((call, index): LanguageModelV4ToolCallPart => {
       const field = `${path}.tool_calls[${index}]`
       if (!('function' in call)) throw invalid(`${field}.type`, 'custom tool calls are not supported by this provider')
       return {
         type: 'tool-call',
-        toolCallId: call.id,
+        toolCallId: callId(call.id),
         toolName: call.function.name,
         input: argumentsOf(call.function.arguments, `${field}.function.arguments`),
         ...providerOptions((call as { extra_content?: unknown }).extra_content),
@@ -103,7 +111,7 @@ function assistantContent(
 function argumentsOf(json: string, path: string): unknown {
   if (!json.trim()) return {}
   try {
-    return JSON.parse(json)
+    return parseJSON(json)
   } catch {
     throw invalid(path, `${path} is not JSON`)
   }
@@ -114,68 +122,3 @@ function providerOptions(extra: unknown): { providerOptions?: SharedV4ProviderOp
   if (!isObject(extra) || !Object.values(extra).every(isObject)) return {}
   return { providerOptions: extra as SharedV4ProviderOptions }
 }
-
-function userContent(
-  content: string | UserPart[],
-  path: string,
-  kind: string,
-): (LanguageModelV4TextPart | LanguageModelV4FilePart)[] {
-  if (typeof content === 'string') return [{ type: 'text', text: content }]
-  return content.map((part, index) => userPart(part, `${path}.content[${index}]`, kind))
-}
-
-function userPart(part: UserPart, path: string, kind: string): LanguageModelV4TextPart | LanguageModelV4FilePart {
-  switch (part.type) {
-    case 'text':
-      return { type: 'text', text: part.text }
-    case 'image_url':
-      return fileAt(part.image_url.url, 'image/*', `${path}.image_url.url`)
-    case 'input_audio': {
-      const { data, format } = part.input_audio
-      return {
-        type: 'file',
-        data: { type: 'data', data },
-        mediaType: format === 'mp3' ? 'audio/mpeg' : `audio/${format}`,
-      }
-    }
-    case 'file': {
-      const { file_data: data, file_id: id, filename } = part.file
-      const name = filename === undefined ? {} : { filename }
-      if (data?.startsWith('data:')) return { ...fileAt(data, 'application/pdf', `${path}.file.file_data`), ...name }
-      const mediaType = 'application/pdf'
-      if (data !== undefined) return { type: 'file', data: { type: 'data', data }, mediaType, ...name }
-      if (id !== undefined) {
-        return { type: 'file', data: { type: 'reference', reference: { [kind]: id } }, mediaType, ...name }
-      }
-      throw invalid(`${path}.file`, 'a file needs file_data or file_id')
-    }
-    default:
-      throw invalid(`${path}.type`, `parts of the type "${(part as { type: string }).type}" are not supported`)
-  }
-}
-
-/** A file by its URL, or in it (RFC 2397). */
-function fileAt(address: string, otherwise: string, path: string): LanguageModelV4FilePart {
-  const url = URL.parse(address)
-  if (!url) throw invalid(path, `${path} is not a URL`)
-  if (url.protocol !== 'data:') {
-    const ending = /\.(\w+)$/.exec(url.pathname)?.[1]?.toLowerCase() ?? ''
-    return { type: 'file', data: { type: 'url', url }, mediaType: imageTypes[ending] ?? otherwise }
-  }
-  const [, mediaType, base64, data] = /^data:([^;,]*)(?:;(?!base64,)[^;,]*)*(;base64)?,(.*)$/s.exec(address) ?? []
-  if (data === undefined) throw invalid(path, `${path} is not a data URL`)
-  return {
-    type: 'file',
-    data: { type: 'data', data: base64 ? data : Buffer.from(decodeURIComponent(data)).toString('base64') },
-    mediaType: mediaType || otherwise,
-  }
-}
-
-/** Texts and refusals, in order: other parts do not occur where this is asked. */
-function textOf(content: string | { type: string; text?: string; refusal?: string }[]): string {
-  if (typeof content === 'string') return content
-  return content.map(({ text, refusal }) => text ?? refusal ?? '').join('')
-}
-
-const invalid = (param: string, message: string): GatewayError =>
-  new GatewayError('invalid_request', message, { param })

@@ -1,11 +1,8 @@
-import type {
-  LanguageModelV4CallOptions,
-  LanguageModelV4FunctionTool,
-  LanguageModelV4ToolChoice,
-  SharedV4ProviderOptions,
-} from '@ai-sdk/provider'
+import type { LanguageModelV4CallOptions, SharedV4ProviderOptions } from '@ai-sdk/provider'
+import { GatewayError } from '../server/errors.ts'
 import type { ChatRequest } from '../types.ts'
 import { toPrompt } from './ai-sdk-prompt.ts'
+import { toToolChoice, toTools } from './ai-sdk-tools.ts'
 
 export interface SDKRequest {
   options: LanguageModelV4CallOptions
@@ -47,10 +44,23 @@ const asksForNothing = (field: string, value: unknown): boolean =>
 /**
  * A chat-completions request as options of the AI SDK, for a provider of this kind.
  *
- * @throws GatewayError `invalid_request` for messages that cannot be translated.
+ * @throws GatewayError `invalid_request` for what cannot be translated.
  */
 export function toSDKRequest(request: ChatRequest, kind: string): SDKRequest {
-  const options: LanguageModelV4CallOptions = { prompt: toPrompt(request.messages, kind) }
+  try {
+    return translate(request, kind)
+  } catch (cause) {
+    if (cause instanceof GatewayError) throw cause
+    // The front looks at little of a request: the rest is the provider's to judge, and here none judges before us.
+    throw new GatewayError('invalid_request', "the request is not in the format of OpenAI's chat completions", {
+      cause,
+    })
+  }
+}
+
+function translate(request: ChatRequest, kind: string): SDKRequest {
+  const { prompt, moved } = toPrompt(request.messages, kind)
+  const options: LanguageModelV4CallOptions = { prompt }
   const unsupported = new Set(
     Object.entries(request).flatMap(([field, value]) =>
       understood.has(field) || asksForNothing(field, value) ? [] : [field],
@@ -64,6 +74,7 @@ export function toSDKRequest(request: ChatRequest, kind: string): SDKRequest {
   }
   const maxTokens = request.max_completion_tokens ?? request.max_tokens
   if (typeof maxTokens === 'number') options.maxOutputTokens = maxTokens
+  else if (maxTokens) unsupported.add('max_completion_tokens')
   if (request.stop) options.stopSequences = [request.stop].flat()
 
   const effort = efforts.find((each) => each === request.reasoning_effort)
@@ -77,51 +88,35 @@ export function toSDKRequest(request: ChatRequest, kind: string): SDKRequest {
     options.responseFormat = { type: 'json', name, ...(schema && { schema }), ...(description && { description }) }
   }
 
-  const tools = (request.tools ?? []).flatMap((tool): LanguageModelV4FunctionTool[] => {
-    if (tool.type !== 'function') {
-      unsupported.add(`a tool of the type ${tool.type}`)
-      return []
-    }
-    const { name, description, parameters, strict } = tool.function
-    return [
-      {
-        type: 'function',
-        name,
-        inputSchema: parameters ?? { type: 'object', properties: {} },
-        ...(description === undefined ? {} : { description }),
-        ...(typeof strict === 'boolean' ? { strict } : {}),
-      },
-    ]
-  })
+  for (const { type } of request.tools ?? []) if (type !== 'function') unsupported.add(`a tool of the type ${type}`)
+  const tools = toTools(request.tools)
   if (tools.length > 0) {
     options.tools = tools
     const choice = toToolChoice(request.tool_choice)
     if (choice) options.toolChoice = choice
     else if (request.tool_choice) unsupported.add('tool_choice')
   }
-  const providerOptions = ownOptions(request, kind)
+  const providerOptions = ownOptions(request, effort, kind)
   if (providerOptions) options.providerOptions = providerOptions
   if (kind === 'anthropic') unsupported.delete('parallel_tool_calls')
-  return { options, warnings: [...unsupported].map((field) => `${field} is not supported by ${kind} and was ignored`) }
-}
-
-function toToolChoice(choice: ChatRequest['tool_choice']): LanguageModelV4ToolChoice | undefined {
-  if (choice === 'auto' || choice === 'none' || choice === 'required') return { type: choice }
-  if (choice?.type === 'function') return { type: 'tool', toolName: choice.function.name }
-  return undefined
+  const warnings = [...unsupported].map((field) => `${field} is not supported by ${kind} and was ignored`)
+  if (moved) warnings.push('a system message in the middle of the conversation was moved to its beginning')
+  return { options, warnings }
 }
 
 /** What OpenAI's format can ask for and the AI SDK has no common option for. */
-function ownOptions(request: ChatRequest, kind: string): SharedV4ProviderOptions | undefined {
+function ownOptions(
+  request: ChatRequest,
+  effort: (typeof efforts)[number] | undefined,
+  kind: string,
+): SharedV4ProviderOptions | undefined {
   switch (kind) {
     case 'anthropic':
       return request.parallel_tool_calls === false ? { anthropic: { disableParallelToolUse: true } } : undefined
     case 'google':
     case 'vertex':
       // Without this Gemini thinks, and bills for it, but does not tell what.
-      return request.reasoning_effort && request.reasoning_effort !== 'none'
-        ? { google: { thinkingConfig: { includeThoughts: true } } }
-        : undefined
+      return effort && effort !== 'none' ? { google: { thinkingConfig: { includeThoughts: true } } } : undefined
     default:
       return undefined
   }

@@ -43,7 +43,7 @@ export class ChunkWriter {
         for (const warning of part.warnings) this.#options.onWarning(toWarning(warning, this.#options.kind))
         return []
       case 'response-metadata':
-        this.#head = {
+        this.#head ??= {
           id: part.id ?? newId(),
           created: toSeconds(part.timestamp),
           model: part.modelId ?? this.#options.model,

@@ -69,11 +69,10 @@ export class AISDKClient implements LLMClient {
     const writer = new ChunkWriter({ model, kind: this.#kind, includeUsage, onWarning })
     const connection = this.#transport.open(call, true)
     let whole = false
-    let reader: ReadableStreamDefaultReader | undefined
     try {
       const provider = await this.#open(connection)
       const { stream } = await provider.languageModel(model).doStream(options)
-      reader = stream.getReader()
+      const reader = stream.getReader()
       while (!whole) {
         const { done, value } = await reader.read()
         if (done) throw truncated()
@@ -85,7 +84,7 @@ export class AISDKClient implements LLMClient {
     } catch (error) {
       throw sdkError(error)
     } finally {
-      if (!whole) reader?.cancel().catch(() => {})
+      if (!whole) connection.cancel()
     }
   }
 

@@ -1,3 +1,7 @@
+import { AgentLoop } from '../agent/agent-loop.ts'
+import type { TruncateLimits } from '../agent/conversation-history.ts'
+import type { AgentTool } from '../agent/tool.ts'
+import { withoutTools } from '../agent/without-tools.ts'
 import { GatewayError } from '../server/errors.ts'
 import type { LLMClient } from '../types.ts'
 
@@ -5,7 +9,14 @@ import type { LLMClient } from '../types.ts'
 export interface ServerEntry {
   /** The id that requests name. One that ends in `*` (`openai/*`, `*`) serves every id with that beginning. */
   model: string
+  /** A provider, clients that wrap clients, or an agent. */
   client: LLMClient
+  /** Tools that the gateway runs for this model; its callers see neither them nor their results. Default none. */
+  internalTools?: readonly AgentTool[]
+  /** False to ignore the tools that callers send. Default true. */
+  allowExternalTools?: boolean
+  /** What of a conversation with it is sent and kept; false when it has none. Default: everything. */
+  conversation?: TruncateLimits | false
   /** Shown at `GET /v1/models`. */
   capabilities?: Readonly<Record<string, unknown>>
   /** Unix seconds, shown at `GET /v1/models`. Default 0: the same on every replica and after every restart. */
@@ -15,24 +26,39 @@ export interface ServerEntry {
 /** Where a requested model leads. */
 export interface Route {
   entry: ServerEntry
+  /** The entry's client, with the entry's tools. */
+  client: LLMClient
   /** The model's name for the client: what a wildcard matched, else the requested id. */
   model: string
 }
 
+interface Registration {
+  entry: ServerEntry
+  client: LLMClient
+}
+
+/** An entry's client with the entry's tools, and without its callers' where those are not wanted. */
+function composed({ client, internalTools = [], allowExternalTools = true }: ServerEntry): LLMClient {
+  if (internalTools.length > 0) return new AgentLoop({ client, tools: internalTools, allowExternalTools })
+  return allowExternalTools ? client : withoutTools(client)
+}
+
 /** The registered models. The longest wildcard that fits wins, and an exact id wins over every wildcard. */
 export class ModelRouter {
-  readonly #exact = new Map<string, ServerEntry>()
+  readonly #exact = new Map<string, Registration>()
   /** Longest prefix first. */
-  #wildcards: ServerEntry[] = []
+  #wildcards: Registration[] = []
 
-  /** @throws Error when the id is taken: swapping a live model is `unregister`, then `register`. */
+  /** @throws Error when the id is taken (swapping a live model is `unregister`, then `register`), or a tool is ill-formed */
   register(entry: ServerEntry): void {
-    if (this.get(entry.model)) throw new Error(`model "${entry.model}" is already registered`)
-    if (!entry.model.endsWith('*')) {
-      this.#exact.set(entry.model, entry)
+    const { model } = entry
+    if (this.get(model)) throw new Error(`model "${model}" is already registered`)
+    const registration = { entry, client: composed(entry) }
+    if (!model.endsWith('*')) {
+      this.#exact.set(model, registration)
       return
     }
-    this.#wildcards = [...this.#wildcards, entry].sort((a, b) => b.model.length - a.model.length)
+    this.#wildcards = [...this.#wildcards, registration].sort((a, b) => b.entry.model.length - a.entry.model.length)
   }
 
   /** Takes a model out of service; requests under way finish on it. Returns the entry, whose client is then the caller's. */
@@ -40,13 +66,13 @@ export class ModelRouter {
     const entry = this.get(model)
     if (!entry) return undefined
     this.#exact.delete(model)
-    this.#wildcards = this.#wildcards.filter((other) => other !== entry)
+    this.#wildcards = this.#wildcards.filter((other) => other.entry !== entry)
     return entry
   }
 
   /** The entry registered under exactly this id or pattern. */
   get(model: string): ServerEntry | undefined {
-    return this.#exact.get(model) ?? this.#wildcards.find((entry) => entry.model === model)
+    return (this.#exact.get(model) ?? this.#wildcards.find(({ entry }) => entry.model === model))?.entry
   }
 
   /** @throws GatewayError `model_not_found` */
@@ -59,18 +85,20 @@ export class ModelRouter {
   /** As {@link resolve}, undefined when no entry serves the model. */
   find(model: string): Route | undefined {
     const exact = this.#exact.get(model)
-    if (exact) return { entry: exact, model }
+    if (exact) return { ...exact, model }
     // A pattern is no model of the provider's.
     if (model.endsWith('*')) return undefined
-    for (const entry of this.#wildcards) {
-      const prefix = entry.model.slice(0, -1)
-      if (model.startsWith(prefix) && model.length > prefix.length) return { entry, model: model.slice(prefix.length) }
+    for (const registration of this.#wildcards) {
+      const prefix = registration.entry.model.slice(0, -1)
+      if (model.startsWith(prefix) && model.length > prefix.length) {
+        return { ...registration, model: model.slice(prefix.length) }
+      }
     }
     return undefined
   }
 
   /** In the order of registration, exact ids first. */
   list(): ServerEntry[] {
-    return [...this.#exact.values(), ...this.#wildcards]
+    return [...this.#exact.values(), ...this.#wildcards].map(({ entry }) => entry)
   }
 }

@@ -1,7 +1,9 @@
+import { sumUsage } from '../agent/usage-sum.ts'
+import type { CompletionUsage } from '../hooks/events.ts'
 import type { ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
-import { assertMayUse } from './access.ts'
 import { readJSON } from './body.ts'
 import type { Endpoint, ServerContext } from './context.ts'
+import { dispatch } from './dispatch.ts'
 import { GatewayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import { asChatRequest } from './request-schema.ts'
@@ -12,15 +14,11 @@ import { estimateUsage } from './usage.ts'
 /** `POST /v1/chat/completions` */
 export const createChatCompletion: Endpoint = async (exchange, context) => {
   const body = asChatRequest(await readJSON(exchange.request, context.limits))
-  const { entry, model } = context.router.resolve(body.model)
-  assertMayUse(exchange.principal, body.model)
-  exchange.model = entry.model
-  exchange.provider = entry.client.provider
-  const request = model === body.model ? body : { ...body, model }
-  if (body.stream) return streamCompletion(exchange, context, entry.client, request)
+  const { client, request } = await dispatch(exchange, context, body)
+  if (body.stream) return streamCompletion(exchange, context, client, request)
 
   try {
-    const completion = await entry.client.complete(request, exchange.call)
+    const completion = await client.complete(request, exchange.call)
     exchange.usage = completion.usage
     exchange.complete()
     return exchange.json(200, completion)
@@ -79,8 +77,12 @@ async function streamCompletion(
         return wantsUsage ? chunk : withoutUnaskedUsage(chunk)
       },
       onDone() {
+        // What a guardrail broke off has not been counted.
+        if (!exchange.usage && exchange.stopped) exchange.usage = estimateUsage(asked, received)
         exchange.complete()
         exchange.end(200, 'ok')
+        const warnings = exchange.takeWarnings()
+        return warnings && `warning ${warnings}`
       },
       onError(error) {
         if (received > 0 || isClientClosed(error)) recordPartial(exchange, asked, received)
@@ -102,8 +104,18 @@ const isClientClosed = (error: unknown): boolean => error instanceof GatewayErro
 /** An answer that broke off was paid for all the same: what arrived of it is counted. */
 function recordPartial(exchange: Exchange, request: ChatRequest, received: number): void {
   if (exchange.ended) return
-  exchange.usage ??= estimateUsage(request, received)
+  exchange.usage ??= partialUsage(exchange, request, received)
   exchange.complete()
+}
+
+/** Of a run of several calls, those that are over are known, and the last is estimated. */
+function partialUsage({ bill, askedTarget }: Exchange, request: ChatRequest, received: number): CompletionUsage {
+  const known = bill.usages
+  if (known.length === 0) return estimateUsage(request, received)
+  const before = sumUsage(known)?.completion_tokens ?? 0
+  const last = estimateUsage(request, Math.max(0, received - before))
+  if (askedTarget) bill.add(last, askedTarget)
+  return { ...(sumUsage([...known, last]) ?? last), estimated: true }
 }
 
 /** The gateway asked for usage on its own account: what a client that did not ask would not have seen is taken out. */

@@ -1,3 +1,6 @@
+import type { Conversations } from '../agent/conversations.ts'
+import type { HiddenSteps } from '../agent/hidden-steps.ts'
+import type { AgentLoaderPlugin } from '../agent/loaders.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
 import type { ModelRouter } from '../router/model-router.ts'
 import type { BodyLimits } from './body.ts'
@@ -13,6 +16,12 @@ export interface ServerContext {
   /** A silent stream sends a comment this often, in milliseconds. */
   readonly keepAliveMs: number
   readonly streamChunkChars: number
+  readonly agentLoader: AgentLoaderPlugin | undefined
+  /** Milliseconds. */
+  readonly loaderTimeoutMs: number
+  /** Undefined where no conversation is kept. */
+  readonly conversations: Conversations | undefined
+  readonly hiddenSteps: HiddenSteps
 }
 
 /** Answers the requests of one route. May throw; the server turns that into the error envelope. */

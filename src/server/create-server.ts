@@ -1,20 +1,21 @@
+import type { CreateAgentOptions } from '../agent/create-agent.ts'
+import { type StoredConversationsOptions, storedConversations } from '../agent/stored-conversations.ts'
 import { createEngine, type Engine } from '../engine/create-engine.ts'
-import type { CreateLLMOptions } from '../llm/create-llm.ts'
-import { instructed } from '../router/instructed.ts'
-import type { ServerEntry } from '../router/model-router.ts'
 import { OaiServer, type OaiServerOptions } from './oai-server.ts'
 
-/** A named model with instructions of its own. */
-export interface AgentSpec extends CreateLLMOptions {
-  /** System message before every request. */
-  system?: string
-}
+/** A named agent: its model, instructions, tools, guardrails, and what `GET /v1/models` shows of it. */
+export type AgentSpec = CreateAgentOptions & { capabilities?: Readonly<Record<string, unknown>> }
 
 export interface CreateServerOptions extends OaiServerOptions {
-  /** Keys, hooks and persistence. Default: a fresh engine, on the environment's keys. */
+  /** Keys, prices, hooks and persistence. Default: a fresh engine, on the environment's keys and in memory. */
   engine?: Engine
-  /** Model ids to specs; registered after `entries`. */
+  /**
+   * Model ids to agents; registered after `entries`. With agents, conversations are kept in the engine's persistence, unless
+   * `conversationLoader` keeps them elsewhere.
+   */
   agents?: Readonly<Record<string, AgentSpec>>
+  /** How those conversations are kept. */
+  conversations?: StoredConversationsOptions
 }
 
 /**
@@ -24,20 +25,25 @@ export interface CreateServerOptions extends OaiServerOptions {
  */
 export function createServer({
   engine = createEngine(),
-  agents = {},
+  agents,
+  conversations,
   ...options
 }: CreateServerOptions = {}): OaiServer {
-  const persistence = options.responseStorePersistence ?? engine.persistence
+  const { persistence } = engine
   const server = new OaiServer({
     hooks: engine.hooks,
+    prices: engine.catalog,
+    responseStorePersistence: persistence,
+    hiddenStepsPersistence: persistence,
+    ...(agents ? { conversationLoader: storedConversations(persistence, conversations) } : {}),
     ...options,
-    ...(persistence ? { responseStorePersistence: persistence } : {}),
   })
-  for (const [model, spec] of Object.entries(agents)) server.register(entryOf(model, spec, engine))
+  for (const [model, { capabilities, ...agent }] of Object.entries(agents ?? {})) {
+    server.register({
+      model,
+      client: engine.createAgent(agent as CreateAgentOptions),
+      ...(capabilities && { capabilities }),
+    })
+  }
   return server
-}
-
-function entryOf(model: string, { system, ...llm }: AgentSpec, engine: Engine): ServerEntry {
-  const client = engine.createLLM(llm)
-  return { model, client: system ? instructed(client, system) : client }
 }

@@ -7,14 +7,15 @@ import { asEmbeddingRequest } from './request-schema.ts'
 /** `POST /v1/embeddings` */
 export const createEmbeddings: Endpoint = async (exchange, { router, limits }) => {
   const request = asEmbeddingRequest(await readJSON(exchange.request, limits))
-  const { entry, model } = router.resolve(request.model)
+  const { entry, client, model } = router.resolve(request.model)
   assertMayUse(exchange.principal, request.model)
   exchange.model = entry.model
-  exchange.provider = entry.client.provider
-  if (!entry.client.embed) {
+  exchange.provider = client.provider
+  exchange.askedTarget = { provider: client.provider, model: client.model === '*' ? model : client.model }
+  if (!client.embed) {
     throw new GatewayError('unsupported', `model "${request.model}" does not make embeddings`, { param: 'model' })
   }
-  const answer = await entry.client.embed({ ...request, model }, exchange.call)
+  const answer = await client.embed({ ...request, model }, exchange.call)
   if (answer.usage) exchange.usage = { ...answer.usage, completion_tokens: 0 }
   exchange.complete()
   return exchange.json(200, answer)

@@ -2,7 +2,8 @@ import type { AuthVerifyResult } from '../auth/auth-plugin.ts'
 import type { CompletionUsage, Outcome } from '../hooks/events.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
 import { toJSONText } from '../source.ts'
-import type { CallOptions } from '../types.ts'
+import type { CallOptions, Target } from '../types.ts'
+import { Bill, type Prices } from './bill.ts'
 import { errorAnswer, type GatewayError, toGatewayError } from './errors.ts'
 
 export interface ExchangeOptions {
@@ -10,6 +11,8 @@ export interface ExchangeOptions {
   hooks: HookBus
   /** Headers on every answer. */
   headers: Readonly<Record<string, string>>
+  /** Default: none, and every cost is unknown. */
+  prices?: Prices | undefined
   onEnd?: (exchange: Exchange) => void
 }
 
@@ -29,22 +32,32 @@ export class Exchange {
   provider: string | undefined
   /** `provider/model` of the target that served, where the model's entry has several. */
   target: string | undefined
+  /** Whom the model's entry asks, where it has only one target. */
+  askedTarget: Target | undefined
+  conversationId: string | undefined
   stream = false
+  /** A guardrail has ended the turn. */
+  stopped = false
   usage: CompletionUsage | undefined
   firstTokenMs: number | undefined
 
   readonly #hooks: HookBus
-  readonly #headers: Readonly<Record<string, string>>
+  /** What each step of a run cost. */
+  readonly bill: Bill
+  #headers: Readonly<Record<string, string>>
+  readonly #warnings: string[] = []
   readonly #onEnd: ((exchange: Exchange) => void) | undefined
   #controller: AbortController | undefined
+  #costUsd: number | 'unknown' | undefined
   #ended = false
 
-  constructor(request: Request, { requestId, hooks, headers, onEnd }: ExchangeOptions) {
+  constructor(request: Request, { requestId, hooks, headers, prices, onEnd }: ExchangeOptions) {
     this.request = request
     this.requestId = requestId
     this.path = pathOf(request.url)
     this.#hooks = hooks
     this.#headers = headers
+    this.bill = new Bill(prices)
     this.#onEnd = onEnd
   }
 
@@ -53,11 +66,26 @@ export class Exchange {
     return {
       signal: this.#abortable().signal,
       requestId: this.requestId,
+      userId: this.principal?.userId ?? null,
+      ...(this.conversationId === undefined ? {} : { conversationId: this.conversationId }),
       onTarget: ({ provider, model }) => {
         this.provider = provider
         this.target = `${provider}/${model}`
+        this.askedTarget = { provider, model }
+      },
+      onWarning: (warning, error) => this.#warn(warning, error),
+      onUsage: (usage, target) => this.bill.add(usage, target),
+      onTool: (report) => this.#hooks.emit('onTool', { ...this.#subject(), ...report }),
+      onGuardrail: (report) => {
+        this.stopped = true
+        this.#hooks.emit('onGuardrail', { ...this.#subject(), ...report })
       },
     }
+  }
+
+  /** A header of the answer, if that has not begun. */
+  addHeader(name: string, value: string): void {
+    this.#headers = { ...this.#headers, [name]: value }
   }
 
   get ended(): boolean {
@@ -99,6 +127,14 @@ export class Exchange {
     })
   }
 
+  /** What the client has not been told yet, in quotes and commas; empty when there is nothing. */
+  takeWarnings(): string {
+    return this.#warnings
+      .splice(0)
+      .map((warning) => JSON.stringify(warning.replace(/[^\x20-\x7e]/g, '?').slice(0, longestWarning)))
+      .join(', ')
+  }
+
   /** What clients are told of a failure; what they are not told goes to the hooks. */
   noteFailure(error: unknown): GatewayError {
     const failure = toGatewayError(error, this.requestId)
@@ -111,9 +147,11 @@ export class Exchange {
     return failure
   }
 
-  /** Reports what the model delivered. */
+  /** Reports what the model delivered, and what it cost. */
   complete(): void {
     const { requestId, principal, model = '_other', provider = '_other', stream, usage, firstTokenMs } = this
+    const costUsd = this.bill.total(usage, this.askedTarget)
+    this.#costUsd = costUsd
     this.#hooks.emit('onCompletion', {
       requestId,
       userId: principal?.userId ?? null,
@@ -121,6 +159,7 @@ export class Exchange {
       provider,
       stream,
       usage,
+      costUsd,
       durationMs: this.elapsed(),
       ...(firstTokenMs === undefined ? {} : { firstTokenMs }),
     })
@@ -146,12 +185,28 @@ export class Exchange {
       ...(provider === undefined ? {} : { provider }),
       ...(target === undefined ? {} : { target }),
       ...(usage === undefined ? {} : { usage }),
+      ...(this.#costUsd === undefined ? {} : { costUsd: this.#costUsd }),
     })
   }
 
   /** Milliseconds since arrival. */
   elapsed(): number {
     return performance.now() - this.startedAt
+  }
+
+  #subject(): { requestId: string; model?: string } {
+    return { requestId: this.requestId, ...(this.model === undefined ? {} : { model: this.model }) }
+  }
+
+  #warn(warning: string, error: unknown): void {
+    this.#warnings.push(warning)
+    const provider = this.provider === undefined ? {} : { provider: this.provider }
+    this.#hooks.emit('onWarning', {
+      ...this.#subject(),
+      ...provider,
+      warning,
+      ...(error === undefined ? {} : { error }),
+    })
   }
 
   /** Aborts when the client leaves, or by {@link abort}. Made when first needed: requests for models or health never do. */
@@ -175,12 +230,17 @@ export class Exchange {
       headers: {
         ...this.#headers,
         ...headers,
+        ...(this.#warnings.length > 0 ? { [warningHeader]: this.takeWarnings() } : {}),
         'x-request-id': this.requestId,
         'openai-processing-ms': String(Math.round(this.elapsed())),
       },
     })
   }
 }
+
+/** Tells the client what of its request was not honoured. */
+const warningHeader = 'x-signalbox-warning'
+const longestWarning = 500
 
 function pathOf(url: string): string {
   const start = url.indexOf('/', url.indexOf('://') + 3)

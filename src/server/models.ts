@@ -1,3 +1,4 @@
+import { AgentLoop } from '../agent/agent-loop.ts'
 import { allowedModels, mayUse } from '../auth/auth-plugin.ts'
 import type { ServerEntry } from '../router/model-router.ts'
 import { assertMayUse } from './access.ts'
@@ -24,10 +25,19 @@ export const retrieveModel: Endpoint = (exchange, { router }) => {
   return exchange.json(200, describe(exchange.parameter, entry))
 }
 
-const describe = (id: string, entry: ServerEntry): object => ({
-  id,
-  object: 'model',
-  created: entry.created ?? 0,
-  owned_by: entry.client.provider,
-  ...(entry.capabilities ? { capabilities: entry.capabilities } : {}),
-})
+function describe(id: string, entry: ServerEntry): object {
+  const capabilities = { ...agentCapabilities(entry), ...entry.capabilities }
+  return {
+    id,
+    object: 'model',
+    created: entry.created ?? 0,
+    owned_by: entry.client.provider,
+    ...(Object.keys(capabilities).length > 0 ? { capabilities } : {}),
+  }
+}
+
+function agentCapabilities({ client, internalTools, allowExternalTools = true }: ServerEntry): object {
+  if (client instanceof AgentLoop)
+    return { agent: true, external_tools: allowExternalTools && client.allowExternalTools }
+  return internalTools?.length ? { agent: true, external_tools: allowExternalTools } : {}
+}

@@ -1,9 +1,15 @@
+import { Conversations } from '../agent/conversations.ts'
+import { HiddenSteps } from '../agent/hidden-steps.ts'
+import type { AgentLoaderPlugin, ConversationLoaderPlugin } from '../agent/loaders.ts'
 import type { AuthPlugin, AuthVerifyResult } from '../auth/auth-plugin.ts'
 import { authenticate } from '../auth/authenticate.ts'
 import { HookBus } from '../hooks/hook-bus.ts'
 import { ModelRouter, type ServerEntry } from '../router/model-router.ts'
+import type { Leases } from '../store/lease.ts'
+import { MemoryPersistence } from '../store/memory-persistence.ts'
 import type { Persistence } from '../store/persistence.ts'
 import { ResponseStore } from '../store/response-store.ts'
+import type { Prices } from './bill.ts'
 import { type BodyLimits, defaultBodyLimits } from './body.ts'
 import { createChatCompletion } from './chat.ts'
 import type { ServerContext } from './context.ts'
@@ -36,6 +42,20 @@ export interface OaiServerOptions {
   router?: ModelRouter
   /** Default: ready until {@link OaiServer.stop}. */
   readiness?: Readiness
+  /** Agents per request. Default: none, and every model is its registered entry. */
+  agentLoader?: AgentLoaderPlugin
+  /** Where conversations are kept. Default: nowhere, and every request stands alone. */
+  conversationLoader?: ConversationLoaderPlugin
+  /** Milliseconds that a loader may take. Default 5000. */
+  loaderTimeoutMs?: number
+  /** Where the turns of a conversation wait for each other. Default: in this process. */
+  leases?: Leases
+  /** Milliseconds that a turn waits for the one before it; then it is refused with 409. Default 10 000. */
+  lockTimeoutMs?: number
+  /** Where runs wait for their callers' tools. Default: in memory. */
+  hiddenStepsPersistence?: Persistence
+  /** What calls cost. Default: unknown. */
+  prices?: Prices
   limits?: Partial<BodyLimits>
   /** A stream that is silent this long, in milliseconds, gets a comment. Default 15 000. */
   keepAliveMs?: number
@@ -74,6 +94,7 @@ export class OaiServer {
   readonly #port: number
   readonly #hostname: string
   readonly #headers: Readonly<Record<string, string>>
+  readonly #prices: Prices | undefined
   readonly #open = new Set<Exchange>()
   readonly #onEnd = (exchange: Exchange): void => {
     this.#open.delete(exchange)
@@ -100,7 +121,13 @@ export class OaiServer {
     this.#port = options.port ?? 4000
     this.#hostname = options.hostname ?? '127.0.0.1'
     this.#headers = options.cors === false ? {} : corsHeaders
+    this.#prices = options.prices
+    const { conversationLoader: loader, loaderTimeoutMs = 5000, lockTimeoutMs, leases } = options
     this.#context = {
+      agentLoader: options.agentLoader,
+      loaderTimeoutMs,
+      conversations: loader && new Conversations({ loader, loaderTimeoutMs, lockTimeoutMs, leases }),
+      hiddenSteps: new HiddenSteps(options.hiddenStepsPersistence ?? new MemoryPersistence({ maxEntries: 1000 })),
       router: this.router,
       hooks: this.hooks,
       readiness: options.readiness ?? new Readiness(),
@@ -127,6 +154,7 @@ export class OaiServer {
       requestId: context.requestId ?? `req_${crypto.randomUUID()}`,
       hooks: this.hooks,
       headers: context.headers ? { ...this.#headers, ...context.headers } : this.#headers,
+      prices: this.#prices,
       onEnd: this.#onEnd,
     })
     this.#open.add(exchange)

@@ -17,7 +17,7 @@ const ChatBody = Type.Object({
   model: Model,
   messages: Type.Array(
     Type.Object({
-      role: Type.String(),
+      role: Type.String({ minLength: 1 }),
       content: Nullable(Type.Union([Type.String(), Type.Array(AnyObject)])),
       tool_calls: Nullable(Type.Array(AnyObject)),
     }),

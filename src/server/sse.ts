@@ -18,8 +18,8 @@ export interface EventStreamOptions<T> {
   keepAliveMs: number
   /** Sends the comment at once: the wait for the first item has already taken that long. */
   keepAliveNow?: boolean
-  /** Runs when the items are at an end, before the terminal event is sent. */
-  onDone(): void
+  /** Runs when the items are at an end, before the terminal event is sent. Returns a comment to send with it, or nothing. */
+  onDone(): string
   /** The items broke off: returns what the client is told. No `[DONE]` follows. */
   onError(error: unknown): object
   /** The client has gone. */
@@ -50,8 +50,9 @@ export function encodeEvents<T>(items: AsyncIterator<T>, options: EventStreamOpt
             pending = undefined
             if (cancelled) return
             if (result.done) {
-              options.onDone()
+              const comment = options.onDone()
               clearInterval(timer)
+              if (comment) controller.enqueue(Buffer.from(`: ${comment}\n\n`))
               controller.enqueue(doneEvent)
               controller.close()
               return

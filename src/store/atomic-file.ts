@@ -17,7 +17,8 @@ export async function writeAtomically(file: string, text: string): Promise<void>
     await writeFile(draft, text, { flag: 'wx', mode: 0o600, flush: true })
     await rename(draft, file)
   } catch (error) {
-    await rm(draft, { force: true })
+    // Its own failure would hide the one that matters.
+    await rm(draft, { force: true }).catch(() => {})
     throw error
   }
   await syncDirectory(dirname(file))

@@ -1,34 +1,38 @@
-import { isUtf8 } from 'node:buffer'
-import { createHash } from 'node:crypto'
-import { mkdir, readFile, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { isObject, parseJSON } from '../json.ts'
+import { mkdir, opendir, readFile, rename, rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { removeLeftovers, syncDirectory, writeAtomically } from './atomic-file.ts'
 import type { Persistence } from './persistence.ts'
+import { fileNameOf, isFileName, isOver, NotOurs, recordIn, recordOf } from './record-file.ts'
 import { lifetimeOf, textOf } from './stored-value.ts'
+import { Turns } from './turns.ts'
 
 export interface FilePersistenceOptions {
   /** Made when it is not there, readable by this user only. It belongs to one process at a time. */
   directory: string
   /**
    * Told of a file that holds no value of ours, by its path, after it was set aside as `<file>.corrupt` (over an earlier
-   * one of that name). Its key then has no value. Default: a warning of the process.
+   * one of that name), or again and again where it cannot be moved. Its key has no value. Default: a warning of the process.
    */
   onCorrupt?: (file: string, error: Error) => void
 }
 
+/** All of this process, since two objects may be given one directory: what one reads, the other must not replace meanwhile. */
+const turns = new Turns(16)
+
+const sweepEveryMs = 3_600_000
+
 /**
  * Values as files, one a key. A write is on the disk before it resolves, and never half there. What is done to one key is
- * done in the order of the calls. A file whose time is over goes when its key is next asked for.
+ * done in the order of the calls. A file whose time is over goes when its key is next asked for, or within an hour or so.
  */
 export class FilePersistence implements Persistence {
   readonly #directory: string
   readonly #onCorrupt: (file: string, error: Error) => void
-  readonly #turns = new Map<string, Promise<unknown>>()
   #prepared: Promise<void> | undefined
+  #nextSweep = 0
 
   constructor({ directory, onCorrupt = warn }: FilePersistenceOptions) {
-    this.#directory = directory
+    this.#directory = resolve(directory)
     this.#onCorrupt = onCorrupt
   }
 
@@ -38,9 +42,17 @@ export class FilePersistence implements Persistence {
 
   async set(key: string, value: unknown, { ttlSeconds }: { ttlSeconds?: number } = {}): Promise<void> {
     const lifetime = lifetimeOf(ttlSeconds)
-    const expiry = lifetime === undefined ? '' : `,"expiresAt":${Date.now() + lifetime}`
-    const text = `{"version":1,"key":${JSON.stringify(key)}${expiry},"value":${textOf(value)}}`
-    await this.#inTurn(key, (file) => writeAtomically(file, text))
+    const text = recordOf(key, textOf(value), lifetime === undefined ? undefined : Date.now() + lifetime)
+    await this.#inTurn(key, async (file) => {
+      try {
+        await writeAtomically(file, text)
+      } catch (error) {
+        if (!isSystemError(error, 'ENOENT')) throw error
+        // Someone removed the directory, or another process that starts on it took this draft for a leftover.
+        await makeDirectory(this.#directory)
+        await writeAtomically(file, text)
+      }
+    })
   }
 
   async delete(key: string): Promise<boolean> {
@@ -56,11 +68,11 @@ export class FilePersistence implements Persistence {
     try {
       const record = recordIn(await readFile(file), key)
       if (record.expiresAt > Date.now()) return record
-      await rm(file)
+      await rm(file).catch(ignored)
     } catch (error) {
       if (isSystemError(error, 'ENOENT')) return undefined
       if (!(error instanceof NotOurs) && !isSystemError(error, 'EISDIR')) throw error
-      await rename(file, `${file}.corrupt`)
+      await rename(file, `${file}.corrupt`).catch(ignored)
       this.#onCorrupt(file, error)
     }
     return undefined
@@ -68,16 +80,12 @@ export class FilePersistence implements Persistence {
 
   async #inTurn<Result>(key: string, work: (file: string) => Promise<Result>): Promise<Result> {
     const file = join(this.#directory, fileNameOf(key))
-    const before = this.#turns.get(file)
-    const turn = Promise.allSettled([before])
-      .then(() => this.#prepare())
-      .then(() => work(file))
-    this.#turns.set(file, turn)
-    try {
-      return await turn
-    } finally {
-      if (this.#turns.get(file) === turn) this.#turns.delete(file)
-    }
+    const result = await turns.take(file, async () => {
+      await this.#prepare()
+      return work(file)
+    })
+    this.#sweepNowAndThen()
+    return result
   }
 
   /** Once; a directory that could not be made is tried again by the next call. */
@@ -88,37 +96,36 @@ export class FilePersistence implements Persistence {
     })
     return this.#prepared
   }
+
+  /** With no timer, which would have to be stopped: a store that nobody uses does not grow. */
+  #sweepNowAndThen(): void {
+    if (Date.now() < this.#nextSweep) return
+    this.#nextSweep = Date.now() + sweepEveryMs
+    // Nobody waits for it; what fails now is tried again.
+    sweep(this.#directory).catch(ignored)
+  }
 }
+
+const ignored = (): void => {}
+
+const makeDirectory = (directory: string): Promise<unknown> => mkdir(directory, { recursive: true, mode: 0o700 })
 
 async function prepare(directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  await removeLeftovers(directory)
+  await makeDirectory(directory)
+  // Where nothing can be removed, values can still be read.
+  await removeLeftovers(directory).catch(ignored)
 }
 
-/**
- * A hash, since a key may be longer than a file's name, hold any character, or differ from another only in case. It is
- * made of the key's UTF-16: in UTF-8 all lone surrogates would be one character.
- */
-const fileNameOf = (key: string): string => `${createHash('sha256').update(key, 'utf16le').digest('hex')}.json`
-
-class NotOurs extends Error {}
-
-function recordIn(bytes: Buffer, key: string): { value: unknown; expiresAt: number } {
-  if (!isUtf8(bytes)) throw new NotOurs('it is not UTF-8')
-  const record = parsed(bytes.toString())
-  if (!isObject(record) || record.version !== 1 || !('value' in record))
-    throw new NotOurs('it is no record of version 1')
-  if (record.key !== key) throw new NotOurs('it is the record of another key')
-  const { value, expiresAt = Number.POSITIVE_INFINITY } = record
-  if (typeof expiresAt !== 'number') throw new NotOurs('its expiresAt is no time')
-  return { value, expiresAt }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return parseJSON(text)
-  } catch (cause) {
-    throw new NotOurs('it is not JSON', { cause })
+/** Removes files whose time is over, one by one: it is in no hurry. */
+async function sweep(directory: string): Promise<void> {
+  for await (const { name } of await opendir(directory)) {
+    if (!isFileName(name)) continue
+    const file = join(directory, name)
+    await turns
+      .take(file, async () => {
+        if (await isOver(file)) await rm(file)
+      })
+      .catch(ignored)
   }
 }
 
@@ -126,5 +133,5 @@ const isSystemError = (error: unknown, code: string): error is NodeJS.ErrnoExcep
   error instanceof Error && 'code' in error && error.code === code
 
 function warn(file: string, error: Error): void {
-  process.emitWarning(`${file} was set aside: ${error.message}`, 'CorruptFile')
+  process.emitWarning(`${file} holds no value: ${error.message}`, 'CorruptFile')
 }

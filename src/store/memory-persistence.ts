@@ -6,17 +6,22 @@ import { lifetimeOf, textOf } from './stored-value.ts'
 export interface MemoryPersistenceOptions {
   /** How many values are kept; the least recently used go first. Default 10 000. */
   maxEntries?: number
+  /** How many bytes they and their keys take as JSON, likewise. A value that alone is more is refused. Default 256 MiB. */
+  maxBytes?: number
 }
 
 /** Values in this process's memory: gone with it, and unknown to every other replica. */
 export class MemoryPersistence implements Persistence {
   readonly #texts: LRUCache<string, string>
+  readonly #maxBytes: number
 
-  constructor({ maxEntries = 10_000 }: MemoryPersistenceOptions = {}) {
-    if (!Number.isSafeInteger(maxEntries) || maxEntries < 1) {
-      throw new RangeError(`maxEntries must be a positive integer, not ${maxEntries}`)
+  constructor({ maxEntries = 10_000, maxBytes = 256 * 1024 * 1024 }: MemoryPersistenceOptions = {}) {
+    for (const [name, bound] of Object.entries({ maxEntries, maxBytes })) {
+      if (!Number.isSafeInteger(bound) || bound < 1)
+        throw new RangeError(`${name} must be a positive integer, not ${bound}`)
     }
-    this.#texts = new LRUCache({ max: maxEntries })
+    this.#texts = new LRUCache({ max: maxEntries, maxSize: maxBytes })
+    this.#maxBytes = maxBytes
   }
 
   async get(key: string): Promise<unknown> {
@@ -26,7 +31,12 @@ export class MemoryPersistence implements Persistence {
 
   async set(key: string, value: unknown, { ttlSeconds }: { ttlSeconds?: number } = {}): Promise<void> {
     const ttl = lifetimeOf(ttlSeconds)
-    this.#texts.set(key, textOf(value), ttl === undefined ? {} : { ttl })
+    const text = textOf(value)
+    const size = Buffer.byteLength(key) + Buffer.byteLength(text)
+    if (size > this.#maxBytes) {
+      throw new RangeError(`a value of ${size} bytes is more than this store holds, which is ${this.#maxBytes}`)
+    }
+    this.#texts.set(key, text, ttl === undefined ? { size } : { size, ttl })
   }
 
   async delete(key: string): Promise<boolean> {

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Persistence } from './persistence.ts'
+import { userKey } from './stored-key.ts'
 
 export interface ResponseStoreOptions {
   /** Where responses are kept. Default: in this process's memory only. */
@@ -23,7 +24,7 @@ export class ResponseStore {
   }
 
   async get(userId: string | null, responseId: string): Promise<object | undefined> {
-    const key = this.#key(userId, responseId)
+    const key = userKey(this.#keyPrefix, userId, responseId)
     const remembered = this.#memory.get(key)
     if (remembered) return remembered
     const stored = await this.#persistence?.get(key)
@@ -33,22 +34,16 @@ export class ResponseStore {
   }
 
   async set(userId: string | null, responseId: string, response: object): Promise<void> {
-    const key = this.#key(userId, responseId)
+    const key = userKey(this.#keyPrefix, userId, responseId)
     await this.#persistence?.set(key, response)
     this.#memory.set(key, response)
   }
 
   /** True when there was one. */
   async delete(userId: string | null, responseId: string): Promise<boolean> {
-    const key = this.#key(userId, responseId)
+    const key = userKey(this.#keyPrefix, userId, responseId)
     const remembered = this.#memory.delete(key)
     const stored = (await this.#persistence?.delete(key)) ?? false
     return remembered || stored
-  }
-
-  /** Both parts are encoded, so that `a:b` + `c` and `a` + `b:c` never meet; no user is not the user "". */
-  #key(userId: string | null, responseId: string): string {
-    const user = userId === null ? 'anon' : `user:${encodeURIComponent(userId)}`
-    return `${this.#keyPrefix}${user}:${encodeURIComponent(responseId)}`
   }
 }

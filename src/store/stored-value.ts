@@ -9,8 +9,12 @@ export function textOf(value: unknown): string {
   return text
 }
 
+/** Some 100 000 years. A time beyond is one that a double, a clock or another store may not hold. */
+const longestLifetime = 2 ** 52 - 1
+
 /**
- * A lifetime in whole milliseconds, at least one; undefined for a value that is kept for good.
+ * A lifetime in whole milliseconds, at least one; undefined for a value that is kept for good, also because its lifetime is
+ * longer than anything lasts.
  *
  * @throws RangeError unless it is a positive, finite number of seconds.
  */
@@ -19,5 +23,6 @@ export function lifetimeOf(ttlSeconds: number | undefined): number | undefined {
   if (!Number.isFinite(ttlSeconds) || ttlSeconds <= 0) {
     throw new RangeError(`ttlSeconds must be a positive number, not ${ttlSeconds}`)
   }
-  return Math.ceil(ttlSeconds * 1000)
+  const lifetime = Math.ceil(ttlSeconds * 1000)
+  return lifetime > longestLifetime ? undefined : lifetime
 }

@@ -161,6 +161,67 @@ t.test('an import refuses what it does not understand, and says what', async (t)
   t.strictSame(ConversationHistory.import({ version: 1, messages: [] }).messages, [], 'an empty one is understood')
 })
 
+t.test('an import takes hostile input for what it is', async (t) => {
+  const importOf = (message: string): ConversationHistory =>
+    ConversationHistory.import(JSON.parse(`{"version":1,"messages":[${message}]}`))
+  const nested = (depth: number): string => `{"role":"user","content":${'['.repeat(depth)}${']'.repeat(depth)}}`
+
+  t.test('names of what every object has are names', async (t) => {
+    const message = '{"role":"user","content":[{"__proto__":{"x":1},"constructor":null}],"__proto__":{"role":"system"}}'
+    const history = importOf(message)
+    t.equal(JSON.stringify(history.messages[0]), message)
+    t.equal(history.messages[0]?.role, 'user')
+    t.equal(({} as { x?: number }).x, undefined)
+    const proto: unknown = Object.getOwnPropertyDescriptor(history.messages[0], '__proto__')?.value
+    t.strictSame([proto, Object.isFrozen(proto)], [{ role: 'system' }, true])
+  })
+
+  t.test('a role is one of its own', async (t) => {
+    t.throws(() => importOf('{"__proto__":{"role":"user"}}'), new TypeError('message 0 must be an object with a role'))
+  })
+
+  t.test('as deep as the gateway takes it, and not much deeper', async (t) => {
+    t.equal(JSON.stringify(importOf(nested(128)).messages[0]), nested(128))
+    for (const depth of [2000, 1_000_000]) {
+      t.throws(() => importOf(nested(depth)), /^message 0 is no JSON: it contains itself, or is nested too deeply$/)
+    }
+  })
+
+  t.test('a message that contains itself, or what JSON has no text for', async (t) => {
+    const cycle: { role: string; self?: unknown } = { role: 'user' }
+    cycle.self = cycle
+    const dated = Object.assign(new Date(), { role: 'user', cycle })
+    const functions = { role: 'user', toJSON: () => undefined }
+    for (const [message, reason] of [
+      [cycle, /^message 0 is no JSON: it contains itself/],
+      [{ role: 'user', content: { at: new Map(), cycle } }, /^message 0 is no JSON: /],
+      [{ role: 'user', content: 1n }, /^message 0 is no JSON: .*BigInt/],
+      [dated, /^message 0 must be an object with a role$/],
+      [functions, /^message 0 must be an object with a role$/],
+    ] as const) {
+      t.throws(() => ConversationHistory.import({ version: 1, messages: [message] }), {
+        name: 'TypeError',
+        message: reason,
+      })
+    }
+  })
+
+  t.test('a message of 10 MB at once, since its text is not copied', async (t) => {
+    const snapshot = { version: 1, messages: [user('é'.repeat(10_000_000))] }
+    const start = performance.now()
+    for (let n = 0; n < 100; n++) ConversationHistory.import(snapshot).export()
+    const ms = performance.now() - start
+    t.ok(ms < 500, `100 times in ${ms} ms`)
+  })
+
+  t.test('a version is quoted in short', async (t) => {
+    t.throws(
+      () => ConversationHistory.import({ version: 'x'.repeat(1_000_000), messages: [] }),
+      new TypeError(`conversation snapshot version "${'x'.repeat(39)} is not known; it must be 1`),
+    )
+  })
+})
+
 t.test('append takes all of its messages or none', async (t) => {
   const history = new ConversationHistory([user('1')])
   const nameless = { content: 'x' } as unknown as ChatMessage

@@ -48,3 +48,9 @@ t.test('an attachment costs the same, however many bytes it has', async (t) => {
   }
   t.ok(estimateTokens([withParts(...attachments)]) >= 4000)
 })
+
+t.test('a message is no attachment, though it has a field like one', async (t) => {
+  const message = { role: 'user', content: 'x'.repeat(4000), type: 'file' } as ChatMessage
+  const tokens = estimateTokens([message])
+  t.ok(tokens >= 1000 && tokens < 1050, String(tokens))
+})

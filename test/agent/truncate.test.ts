@@ -91,6 +91,29 @@ t.test('a result that nobody asked for goes, wherever it is and whatever the lim
   t.strictSame(within(9, user('1'), result('x')), [user('1')])
 })
 
+t.test('calls that are none are no trouble', async (t) => {
+  for (const odd of [null, 'text', { length: 1 }, [null], [1], [{}]]) {
+    const calling = { role: 'assistant', content: null, tool_calls: odd, function_call: null } as unknown as ChatMessage
+    t.strictSame(within(2, user('1'), calling, result('a'), user('2')), [calling, user('2')], JSON.stringify(odd))
+  }
+})
+
+t.test('a client cannot make it slow with its calls and results', async (t) => {
+  const ids = Array.from({ length: 50_000 }, (_, n) => String(n))
+  const backwards = ids.toReversed().map(result)
+  const conversations: ChatMessage[][] = [
+    [call(...ids), ...backwards],
+    [...ids.map((id) => call(id)), ...backwards],
+    [...ids.map(user), ...backwards],
+  ]
+  for (const messages of conversations) {
+    const start = performance.now()
+    within(50, ...messages)
+    const ms = performance.now() - start
+    t.ok(ms < 2000, `${ms} ms`)
+  }
+})
+
 t.test('both limits hold', async (t) => {
   const messages = [user('1'), user('2'), user('x'.repeat(400)), user('3'), user('4')]
   t.strictSame(truncated(messages, { maxMessages: 3, maxTokens: none }), messages.slice(2))

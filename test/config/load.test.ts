@@ -38,6 +38,10 @@ t.test('an empty configuration is the defaults', async (t) => {
           logLevel: 'info',
         },
         providers: {},
+        agents: {},
+        conversations: { lockTimeout: '10s', loaderTimeout: '5s' },
+        store: {},
+        catalog: {},
       },
       JSON.stringify(yaml),
     )

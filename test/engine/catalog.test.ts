@@ -2,10 +2,14 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { connect, createServer } from 'node:net'
+import { mock } from 'node:test'
+import { calcPrice, extractUsage, findProvider, waitForUpdate } from '@pydantic/genai-prices'
+import fc from 'fast-check'
 import t from 'tap'
 import { type CatalogOverrides, createCatalog } from '../../src/index.ts'
 import type { Usage } from '../../src/types.ts'
 
+// The CommonJS one, which the catalog loads; this file imports the other.
 const isLoaded = (): boolean =>
   Object.keys(createRequire(import.meta.url).cache).some((file) => file.includes('genai-prices'))
 
@@ -179,6 +183,107 @@ t.test('a usage that contradicts itself has no cost', async (t) => {
   ]) {
     t.equal(catalog.cost('openai', 'gpt-4o', wrong), undefined, JSON.stringify(wrong))
   }
+  const lab = createCatalog({ 'lab/m': { prices: { input: 3, output: 9, cachedInput: 1, cacheWrite: 5 } } })
+  const tooMuch = { prompt_tokens_details: { cached_tokens: 60, cache_write_tokens: 50 } }
+  t.equal(lab.cost('lab', 'm', usage(100, 10, tooMuch)), undefined, 'read and written are more than there was')
+})
+
+t.test('the kind of a provider tells what the library is asked, its name what is overridden', async (t) => {
+  const catalog = createCatalog(
+    {
+      'openai-eu/gpt-4o-mini': { prices: { input: 7, output: 7 } },
+      'xai-eu/mine': { prices: { input: 1, output: 1 } },
+    },
+    { 'openai-eu': 'openai', grok: 'xai', 'xai-eu': 'xai', openai: 'openai-compatible' },
+  )
+  const plain = createCatalog()
+  const sent = usage(1000, 100, reasoned(80))
+  t.equal(catalog.cost('openai-eu', 'gpt-4o', sent), plain.cost('openai', 'gpt-4o', sent))
+  t.strictSame(catalog.find('openai-eu', 'gpt-4o'), plain.find('openai', 'gpt-4o'))
+  t.equal(catalog.cost('openai-eu', 'gpt-4o-mini', usage(million, 0)), 7, 'an override, by the name')
+  t.equal(
+    catalog.cost('grok', 'grok-4', sent),
+    plain.cost('xai', 'grok-4', sent),
+    'reasoning is counted as the kind does',
+  )
+  t.equal(catalog.cost('xai-eu', 'mine', usage(0, million, reasoned(million))), 2, 'with prices of one’s own, too')
+  t.equal(catalog.cost('openai', 'gpt-4o', sent), undefined, 'a server of one’s own that is called openai')
+  t.equal(catalog.cost('anthropic', 'claude-haiku-4-5', usage(1000, 0)), 0.001, 'a name without a kind is its own')
+})
+
+t.test('what is computed quickly is what the library computes, for all of its models and any usage', async (t) => {
+  const byLibrary = (providerId: string, model: string, sent: Usage): number | undefined => {
+    const reader = findProvider({ providerId: providerId === 'x-ai' ? 'x-ai' : 'openai' })
+    try {
+      const counted = reader ? extractUsage(reader, { usage: sent }, 'chat').usage : {}
+      const { model_price, total_price } = calcPrice(counted, model, { providerId }) ?? {}
+      if (!model_price || (counted.input_tokens && model_price.input_mtok === undefined)) return undefined
+      return counted.output_tokens && model_price.output_mtok === undefined ? undefined : total_price
+    } catch {
+      return undefined
+    }
+  }
+  const agree = (a: number | undefined, b: number | undefined): boolean =>
+    a === b || (a !== undefined && b !== undefined && Math.abs(a - b) <= 1e-9 * Math.max(a, b))
+
+  const models = ((await waitForUpdate()) ?? []).flatMap(({ id, models }) =>
+    models.map((model) => [id, model.id] as const),
+  )
+  t.ok(models.length > 1000, `${models.length} models`)
+  const catalog = createCatalog()
+  const known = models.filter(([provider, model]) => catalog.cost(provider, model, usage(1, 1)) !== undefined)
+  t.ok(known.length > 1000, `${known.length} with prices`)
+
+  const often = (count: fc.Arbitrary<unknown>) => fc.oneof({ weight: 6, arbitrary: count }, fc.constant(undefined))
+  const few = fc.constantFrom<unknown[]>(0, 0, 0, 1, 70, null, -1, 0.5, Number.NaN, '5')
+  const detail = often(fc.oneof({ weight: 5, arbitrary: fc.nat({ max: 2000 }) }, few))
+  const total = fc.oneof({ weight: 9, arbitrary: fc.nat({ max: 400_000 }) }, few)
+  const usages = fc.record({
+    prompt_tokens: total,
+    completion_tokens: total,
+    prompt_tokens_details: fc.oneof(
+      {
+        weight: 8,
+        arbitrary: fc.record({ cached_tokens: detail, cache_write_tokens: detail, audio_tokens: often(few) }),
+      },
+      fc.constantFrom(undefined, null, 'text', 5, []),
+    ),
+    completion_tokens_details: fc.oneof(
+      { weight: 8, arbitrary: fc.record({ reasoning_tokens: detail, audio_tokens: often(few) }) },
+      fc.constantFrom(undefined, null),
+    ),
+  }) as fc.Arbitrary<unknown> as fc.Arbitrary<Usage>
+  const property = fc.property(fc.constantFrom(...models), usages, ([provider, model], sent) =>
+    agree(catalog.cost(provider, model, sent), byLibrary(provider, model, sent)),
+  )
+  t.doesNotThrow(() => fc.assert(property, { numRuns: 20_000 }))
+  const each = models.filter(([provider, model]) => {
+    const sent = {
+      ...usage(1000, 200, reasoned(50)),
+      prompt_tokens_details: { cached_tokens: 300, cache_write_tokens: 90 },
+    }
+    return !agree(catalog.cost(provider, model, sent), byLibrary(provider, model, sent))
+  })
+  t.strictSame(each, [], 'each of them, once')
+})
+
+t.test('a price that changes with the time is that of the time', async (t) => {
+  t.teardown(() => mock.timers.reset())
+  const catalog = createCatalog()
+  const at = (time: string, provider: string, model: string): (number | undefined)[] => {
+    mock.timers.reset()
+    mock.timers.enable({ apis: ['Date'], now: new Date(time) })
+    return [catalog.cost(provider, model, usage(million, 0)), catalog.find(provider, model)?.prices?.input]
+  }
+  t.strictSame(at('2025-06-01T12:00:00Z', 'deepseek', 'deepseek-chat'), [0.27, 0.27])
+  t.strictSame(at('2025-06-01T20:00:00Z', 'deepseek', 'deepseek-chat'), [0.135, 0.135], 'at night')
+  t.strictSame(at('2025-06-02T12:00:00Z', 'deepseek', 'deepseek-chat'), [0.27, 0.27], 'and the next day')
+  t.strictSame(at('2026-12-31T23:59:59Z', 'google', 'gemini-3.6-flash'), [0.75, 0.75])
+  t.strictSame(at('2027-01-01T00:00:00Z', 'google', 'gemini-3.6-flash'), [1.5, 1.5], 'from a date on')
+})
+
+t.test('a name that nobody would give a model is not looked up', async (t) => {
+  t.equal(createCatalog().find('openai', `gpt-4o${'x'.repeat(1_000_000)}`), undefined)
 })
 
 t.test('overrides win', async (t) => {

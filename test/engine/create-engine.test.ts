@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createEngine, HookBus, type Persistence } from '../../src/index.ts'
+import { createEngine, HookBus, MemoryPersistence, type Persistence } from '../../src/index.ts'
 import { startUpstream } from '../upstream.ts'
 
 const upstream = await startUpstream()
@@ -11,7 +11,7 @@ const messages = [{ role: 'user' as const, content: 'hi' }]
 t.test('what is not given is made', async (t) => {
   const engine = createEngine()
   t.ok(engine.hooks instanceof HookBus)
-  t.equal(engine.persistence, undefined)
+  t.ok(engine.persistence instanceof MemoryPersistence)
   t.not(createEngine({ catalog: 'defaults' }).hooks, engine.hooks)
 })
 

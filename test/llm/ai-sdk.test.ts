@@ -1,11 +1,14 @@
 import t from 'tap'
 import { createLLM } from '../../src/index.ts'
+import { parseJSON } from '../../src/json.ts'
+import { SDKTransport } from '../../src/llm/ai-sdk-fetch.ts'
 import type { GatewayError } from '../../src/server/errors.ts'
 import type { CallOptions, ChatRequest } from '../../src/types.ts'
 import { assertSchema } from '../openapi.ts'
 import { anthropic, startAnthropic, SIGNATURE as THOUGHT } from '../upstream/anthropic.ts'
 import { play, refuse } from '../upstream/dialect.ts'
 import { google, SIGNATURE, startGoogle } from '../upstream/google.ts'
+import { type Behaviour, startUpstream } from '../upstream.ts'
 
 const messagesAPI = await startAnthropic()
 const geminiAPI = await startGoogle()
@@ -39,6 +42,13 @@ t.test('what the provider cannot honour is reported, and the request is served',
       claude,
       { response_format: { type: 'json_object' } },
       [/^response_format is not supported by anthropic: .*schema/],
+    ],
+    [claude, { max_tokens: 100_000 }, [/^max_completion_tokens is not supported by anthropic: 100000/]],
+    [gemini, { reasoning_effort: 'heroic' }, ['reasoning_effort is not supported by google and was ignored']],
+    [
+      gemini,
+      { messages: [...hello.messages, { role: 'system', content: 'Be kind.' }, ...hello.messages] },
+      ['a system message in the middle of the conversation was moved to its beginning'],
     ],
     [gemini, { presence_penalty: 1 }, ['presence_penalty is not supported by google']],
     [gemini, { parallel_tool_calls: false }, [/^parallel_tool_calls is not supported/]],
@@ -90,14 +100,30 @@ t.test('what a format of its own has no words for is refused, by its field', asy
     ],
     [user({ type: 'file', file: {} }), 'messages[0].content[0].file'],
     [user({ type: 'hologram' }), 'messages[0].content[0].type'],
+    [user({ type: 'image_url' }), null],
+    [user({ type: 'image_url', image_url: 'https://example.com/cat.png' }), 'messages[0].content[0].image_url.url'],
+    [user({ type: 'image_url', image_url: { url: 'data:text/plain,%zz' } }), null],
+    [[...hello.messages, { role: 'assistant', tool_calls: [{ id: 'c', type: 'function', function: {} }] }], null],
   ] as const) {
     const request = { ...hello, messages } as unknown as ChatRequest
-    t.match(await failure(claude.complete(request)), { status: 400, kind: 'invalid_request', param }, param)
+    t.match(await failure(claude.complete(request)), { status: 400, kind: 'invalid_request', param }, String(param))
+  }
+  for (const fields of [{ tools: [{ type: 'function' }] }, { response_format: { type: 'json_schema' } }]) {
+    const request = { ...hello, ...fields } as unknown as ChatRequest
+    t.match(await failure(claude.complete(request)), { status: 400, kind: 'invalid_request' }, JSON.stringify(fields))
   }
   const audio = user({ type: 'input_audio', input_audio: { data: 'UklGRg==', format: 'wav' } })
   const unheard = await failure(claude.complete({ ...hello, messages: audio } as unknown as ChatRequest))
   t.match(unheard, { status: 400, kind: 'invalid_request', message: /audio/ }, 'or by the SDK, as this by Claude')
   t.strictSame([messagesAPI.requests.length, geminiAPI.requests.length], [0, 0])
+})
+
+t.test('a message of nothing is refused by the provider', async (t) => {
+  for (const content of ['', [], null]) {
+    const request = { ...hello, messages: [{ role: 'user', content }] } as unknown as ChatRequest
+    for (const client of [claude, gemini])
+      t.match(await failure(client.complete(request)), { kind: 'upstream_rejected' })
+  }
 })
 
 t.test('files and audio go in', async (t) => {
@@ -112,6 +138,250 @@ t.test('files and audio go in', async (t) => {
     'audio/mpeg;base64,SUQz',
     `image/svg+xml;base64,${btoa('<svg/>')}`,
   ])
+  await claude.complete({ ...hello, messages: [{ role: 'user', content: content.slice(0, 1) }] })
+  t.match(messagesAPI.last().body, {
+    messages: [
+      {
+        content: [
+          {
+            type: 'document',
+            title: 'a.pdf',
+            source: { type: 'base64', media_type: 'application/pdf', data: 'JVBERi0=' },
+          },
+        ],
+      },
+    ],
+  })
+})
+
+t.test('a result that is but a file is a result: every Gemini wants one for each call', async (t) => {
+  const call = { id: 'c', type: 'function' as const, function: { name: 'camera', arguments: '{}' } }
+  const content = [{ type: 'image_url', image_url: { url: 'data:image/png;base64,iVBORw0KGgo=' } }]
+  for (const model of ['gemini-2.5-flash', 'gemini-3-pro-preview']) {
+    const client = createLLM({ model: `google/${model}`, apiKey: 'k', baseURL: geminiAPI.baseURL })
+    t.teardown(() => client.close?.())
+    await client.complete({
+      ...hello,
+      tools: [{ type: 'function', function: { name: 'camera' } }],
+      messages: [
+        ...hello.messages,
+        { role: 'assistant', tool_calls: [call] },
+        { role: 'tool', tool_call_id: 'c', content },
+      ],
+    } as unknown as ChatRequest)
+    const { images, results } = google.understood(geminiAPI.last())
+    t.strictSame(images, ['image/png;base64,iVBORw0KGgo='])
+    t.strictSame(results, [{ id: 'c', text: 'See the file.' }])
+  }
+})
+
+t.test('the gateway fetches no address that a request names', async (t) => {
+  const somewhere = await startUpstream()
+  t.teardown(() => somewhere.close())
+  const image = { type: 'image_url' as const, image_url: { url: `http://127.0.0.1:${somewhere.port}/cat.png` } }
+  const call = { id: 'c', type: 'function' as const, function: { name: 'weather', arguments: '{}' } }
+  const shown: ChatRequest = { ...hello, messages: [{ role: 'user', content: [image] }] }
+  const returned = {
+    ...hello,
+    tools: [weather],
+    messages: [
+      ...hello.messages,
+      { role: 'assistant', tool_calls: [call] },
+      { role: 'tool', tool_call_id: 'c', content: [image] },
+    ],
+  } as unknown as ChatRequest
+  await claude.complete(shown)
+  await claude.complete(returned)
+  t.strictSame(anthropic.understood(messagesAPI.last()).images, [image.image_url.url], 'the provider may')
+  await gemini.complete(shown)
+  t.match(await failure(gemini.complete(returned)), { kind: 'invalid_request', param: 'messages[2].content' })
+  t.equal(somewhere.requests.length, 0)
+
+  const transport = new SDKTransport()
+  t.teardown(() => transport.close())
+  const { fetch } = transport.open({}, false)
+  t.match(await failure(fetch(image.image_url.url)), { kind: 'invalid_request' }, 'whatever a package of the SDK tries')
+  t.equal(somewhere.requests.length, 0)
+})
+
+t.test('numbers that no double can hold go in as they are', async (t) => {
+  const parameters = '{"type":"object","properties":{"id":{"type":"integer","maximum":9223372036854775807}}}'
+  const request = parseJSON(`{"model":"asked",
+    "tools":[{"type":"function","function":{"name":"weather","parameters":${parameters}}}],
+    "messages":[
+      {"role":"user","content":"Hello!"},
+      {"role":"assistant","tool_calls":[
+        {"id":"c","type":"function","function":{"name":"weather","arguments":"{\\"id\\":9007199254740993}"}}]},
+      {"role":"tool","tool_call_id":"c","content":"sunny"}]}`) as ChatRequest
+  for (const [client, api] of [
+    [claude, messagesAPI],
+    [gemini, geminiAPI],
+  ] as const) {
+    await client.complete(request)
+    t.match(api.last().rawBody, '9223372036854775807')
+    t.match(api.last().rawBody, '{"id":9007199254740993}')
+  }
+})
+
+t.test('a tool without parameters takes an object', async (t) => {
+  for (const parameters of [undefined, {}, { properties: {} }]) {
+    const tool = { type: 'function' as const, function: { name: 'clock', ...(parameters && { parameters }) } }
+    await claude.complete({ ...hello, tools: [tool] })
+    t.match(messagesAPI.last().body, { tools: [{ input_schema: { type: 'object', properties: {} } }] })
+  }
+})
+
+t.test("the ids of another provider's calls are made such that this one takes them", async (t) => {
+  const ids = ['functions.weather:0', 'functions.weather:1', 'x'.repeat(100)]
+  await claude.complete({
+    ...hello,
+    tools: [weather],
+    messages: [
+      ...hello.messages,
+      {
+        role: 'assistant',
+        tool_calls: ids.map((id) => ({ id, type: 'function', function: { name: 'weather', arguments: '{}' } })),
+      },
+      ...ids.map((id) => ({ role: 'tool' as const, tool_call_id: id, content: `of ${id}` })),
+    ],
+  })
+  const { calls, results } = anthropic.understood(messagesAPI.last())
+  t.strictSame(
+    results.map(({ id, text }) => [id, text]),
+    calls.map(({ id }, index) => [id, `of ${ids[index]}`]),
+  )
+  t.equal(new Set(calls.map(({ id }) => id)).size, ids.length)
+})
+
+t.test('calls that Gemini gives no ids have some all the same, and each its own', async (t) => {
+  const answer: Behaviour = (request, exchange) => {
+    const part = { functionCall: { name: 'weather', args: { city: 'Paris' } } }
+    const body = { candidates: [{ content: { parts: [part, part] }, finishReason: 'STOP' }] }
+    if (!google.isStream(request)) return exchange.json(200, body)
+    exchange.startStream()
+    exchange.raw.end(`data: ${JSON.stringify(body)}\r\n\r\n`)
+  }
+  geminiAPI.next(answer, answer)
+  const request = { ...hello, tools: [weather] }
+  const whole = (await gemini.complete(request)).choices[0]?.message.tool_calls ?? []
+  t.equal(new Set(whole.flatMap(({ id }) => id || [])).size, 2)
+  const streamed: string[] = []
+  for await (const { choices } of gemini.stream(request)) {
+    for (const { index, id } of choices[0]?.delta.tool_calls ?? []) if (id) streamed[index] = id
+  }
+  t.equal(new Set(streamed.filter(Boolean)).size, 2)
+})
+
+t.test('a stream has one id and one time, whenever the provider tells its own', async (t) => {
+  geminiAPI.next(async (request, exchange) => {
+    exchange.startStream()
+    for (const [index, event] of google.events(request, { text: ['a', 'b'] }).entries()) {
+      await exchange.write(index === 0 ? event.replace('responseId', 'unheard') : event)
+    }
+    exchange.raw.end()
+  })
+  const heads = new Set<string>()
+  for await (const { id, created, model } of gemini.stream(hello)) heads.add(`${id} ${created} ${model}`)
+  t.equal(heads.size, 1)
+})
+
+t.test('a Claude that knows no JSON schemas answers by a tool, which nobody sees', async (t) => {
+  const old = createLLM({ model: 'anthropic/claude-3-5-haiku-latest', apiKey: 'k', baseURL: messagesAPI.baseURL })
+  t.teardown(() => old.close?.())
+  const schema = { type: 'object', properties: { city: { type: 'string' } } }
+  const request: ChatRequest = {
+    ...hello,
+    max_tokens: 100,
+    response_format: { type: 'json_schema', json_schema: { name: 'place', schema } },
+  }
+  const script = { calls: [{ id: 'toolu_1', name: 'json', arguments: { city: 'Paris' } }] }
+  messagesAPI.next(play(anthropic, script), play(anthropic, script))
+  t.match((await old.complete(request)).choices[0], {
+    finish_reason: 'stop',
+    message: { content: '{"city":"Paris"}', tool_calls: undefined },
+  })
+  t.match(messagesAPI.last().body, { tools: [{ name: 'json', input_schema: schema }], tool_choice: { type: 'any' } })
+  let text = ''
+  let finish: string | null | undefined
+  for await (const { choices } of old.stream(request)) {
+    text += choices[0]?.delta.content ?? ''
+    finish = choices[0]?.finish_reason
+    t.equal(choices[0]?.delta.tool_calls, undefined)
+  }
+  t.strictSame([JSON.parse(text), finish], [{ city: 'Paris' }, 'stop'])
+})
+
+t.test("every reason to stop has one of OpenAI's", async (t) => {
+  for (const [client, api, key, reasons] of [
+    [
+      claude,
+      messagesAPI,
+      'stop_reason',
+      {
+        end_turn: 'stop',
+        stop_sequence: 'stop',
+        pause_turn: 'stop',
+        max_tokens: 'length',
+        model_context_window_exceeded: 'length',
+        refusal: 'content_filter',
+        tool_use: 'tool_calls',
+        of_tomorrow: 'stop',
+      },
+    ],
+    [
+      gemini,
+      geminiAPI,
+      'finishReason',
+      {
+        STOP: 'stop',
+        MAX_TOKENS: 'length',
+        SAFETY: 'content_filter',
+        RECITATION: 'content_filter',
+        PROHIBITED_CONTENT: 'content_filter',
+        OF_TOMORROW: 'stop',
+      },
+    ],
+  ] as const) {
+    for (const [reason, expected] of Object.entries(reasons)) {
+      api.next((request, exchange) => {
+        const dialect = api === messagesAPI ? anthropic : google
+        const text = JSON.stringify(dialect.body(request, { text: ['a'] }))
+        return exchange.json(200, JSON.parse(text.replace(new RegExp(`"${key}":"\\w+"`), `"${key}":"${reason}"`)))
+      })
+      t.equal((await client.complete(hello)).choices[0]?.finish_reason, expected, reason)
+    }
+  }
+})
+
+t.test('a prompt that Gemini will not answer is filtered content', async (t) => {
+  const blocked = { promptFeedback: { blockReason: 'PROHIBITED_CONTENT' }, usageMetadata: { promptTokenCount: 4 } }
+  geminiAPI.next(
+    (_request, exchange) => exchange.json(200, blocked),
+    (_request, exchange) => {
+      exchange.startStream()
+      exchange.raw.end(`data: ${JSON.stringify(blocked)}\r\n\r\n`)
+    },
+  )
+  t.match(await gemini.complete(hello), {
+    choices: [{ finish_reason: 'content_filter', message: { content: '' } }],
+    usage: { prompt_tokens: 4, completion_tokens: 0 },
+  })
+  let finish: string | null | undefined
+  for await (const { choices } of gemini.stream(hello)) finish = choices[0]?.finish_reason
+  t.equal(finish, 'content_filter')
+})
+
+t.test('tokens that were written to a cache are of the prompt', async (t) => {
+  messagesAPI.next((request, exchange) => {
+    const body = anthropic.body(request, { text: ['a'], usage: { prompt: 10, cached: 4, completion: 3, reasoning: 0 } })
+    return exchange.json(200, { ...body, usage: { ...(body.usage as object), cache_creation_input_tokens: 20 } })
+  })
+  t.match((await claude.complete(hello)).usage, {
+    prompt_tokens: 30,
+    completion_tokens: 3,
+    total_tokens: 33,
+    prompt_tokens_details: { cached_tokens: 4, cache_write_tokens: 20 },
+  })
 })
 
 t.test('the signatures of thoughts come as extra_content, and go back', async (t) => {
@@ -222,17 +492,29 @@ t.test('a key that Google does not know is no fault of the client, though it say
   t.notMatch(JSON.stringify(error.toBody()), /API key/)
 })
 
+t.test("an account of Anthropic's without credit is no fault of the client, though it says 400", async (t) => {
+  for (const message of [
+    'Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to purchase credits.',
+    'You have reached your specified API usage limits. You will regain access on 2026-04-01 at 00:00 UTC.',
+  ]) {
+    messagesAPI.next(refuse(anthropic, 400, message))
+    const error = await failure(claude.complete(hello))
+    t.match(error, { status: 429, code: 'insufficient_quota', headers: { 'x-should-retry': 'false' } })
+    t.notMatch(JSON.stringify(error.toBody()), message)
+  }
+})
+
 t.test('Claude that is overloaded says so in the first event of a 200', async (t) => {
   messagesAPI.next(async (_request, exchange) => {
     exchange.startStream()
     const error = { type: 'overloaded_error', message: 'Overloaded' }
     await exchange.write(`event: error\ndata: ${JSON.stringify({ type: 'error', error })}\n\n`)
-    exchange.raw.end()
   })
   const reading = async (): Promise<void> => {
     for await (const chunk of claude.stream(hello)) t.fail(JSON.stringify(chunk))
   }
   t.match(await failure(reading()), { status: 503, code: 'upstream_overloaded' })
+  t.match(await messagesAPI.last().closed, { aborted: true }, 'and need not hang up')
 })
 
 t.test('a provider that leaves its stream open after the end holds nobody up', async (t) => {

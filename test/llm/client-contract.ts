@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { GatewayError } from '../../src/server/errors.ts'
@@ -92,6 +93,41 @@ export function clientContract(t: Test, { dialect, upstream, connect }: Contract
       ],
     })
     t.strictSame([system, user], ['Be kind.', 'Hello there'])
+  })
+
+  t.test('every system and developer message, wherever it stands', async (t) => {
+    const { system } = await understood({
+      ...hello,
+      messages: [
+        { role: 'system', content: 'Be kind.' },
+        { role: 'developer', content: [{ type: 'text', text: ' Be brief.' }] },
+        ...hello.messages,
+        { role: 'assistant', content: [{ type: 'text', text: 'Hi.' }] },
+        { role: 'system', content: ' Be quick.' },
+        { role: 'user', content: 'Well?' },
+      ],
+    })
+    t.equal(system, 'Be kind. Be brief. Be quick.')
+  })
+
+  t.test("texts that are empty are in nobody's way", async (t) => {
+    const call = { id: 'call_time', type: 'function' as const, function: { name: 'clock', arguments: '{}' } }
+    const empty = { type: 'text' as const, text: '' }
+    const { user } = await understood({
+      ...hello,
+      tools: [clock],
+      messages: [
+        { role: 'system', content: '' },
+        { role: 'user', content: [empty, { type: 'text', text: 'Hello' }] },
+        { role: 'assistant', content: '' },
+        { role: 'user', content: 'Are you there?' },
+        { role: 'assistant', content: ' \n' },
+        { role: 'user', content: 'Hello?' },
+        { role: 'assistant', content: '\n\n', tool_calls: [call] },
+        { role: 'tool', tool_call_id: call.id, content: '' },
+      ],
+    })
+    t.match(user, /^Hello/)
   })
 
   t.test('a stream: the role first, the finish reason last, then the usage; one id throughout', async (t) => {
@@ -190,6 +226,7 @@ export function clientContract(t: Test, { dialect, upstream, connect }: Contract
     for (const [tool_choice, expected] of [
       ['auto', 'auto'],
       ['required', 'required'],
+      ['none', 'none'],
       [named, 'clock'],
     ] as const) {
       t.equal((await understood({ ...hello, tools: [weather, clock], tool_choice })).toolChoice, expected)
@@ -214,6 +251,28 @@ export function clientContract(t: Test, { dialect, upstream, connect }: Contract
     t.equal(user, 'What is this?')
   })
 
+  t.test('images in the result of a tool', async (t) => {
+    const call = { id: 'call_cam', type: 'function' as const, function: { name: 'camera', arguments: '{}' } }
+    const image = { type: 'image_url', image_url: { url: `data:image/png;base64,${pixel}` } }
+    for (const [content, text] of [
+      [[{ type: 'text', text: 'A cat:' }, image], 'A cat:'],
+      [[image], String],
+    ] as const) {
+      const { images, results } = await understood({
+        ...hello,
+        tools: [{ type: 'function', function: { name: 'camera' } }],
+        messages: [
+          ...hello.messages,
+          { role: 'assistant', tool_calls: [call] },
+          { role: 'tool', tool_call_id: 'call_cam', content } as unknown as ChatRequest['messages'][number],
+        ],
+      })
+      t.strictSame(images, [`image/png;base64,${pixel}`])
+      t.equal(results.length, 1)
+      t.match(results[0], { id: 'call_cam', text })
+    }
+  })
+
   t.test('output by a JSON schema', async (t) => {
     const schema = {
       type: 'object',
@@ -224,6 +283,9 @@ export function clientContract(t: Test, { dialect, upstream, connect }: Contract
     const response_format = { type: 'json_schema' as const, json_schema: { name: 'place', strict: true, schema } }
     const completion = await complete({ text: ['{"city":', '"Paris"}'] }, { ...hello, response_format })
     t.strictSame(JSON.parse(completion.choices[0]?.message.content ?? ''), { city: 'Paris' })
+    t.match(dialect.understood(upstream.last()).schema, { type: 'object', properties: { city: { type: 'string' } } })
+    const chunks = await stream({ text: ['{"city":', '"Paris"}'] }, { ...hello, response_format })
+    t.strictSame(JSON.parse(textOf(chunks)), { city: 'Paris' })
     t.match(dialect.understood(upstream.last()).schema, { type: 'object', properties: { city: { type: 'string' } } })
   })
 
@@ -337,6 +399,22 @@ export function clientContract(t: Test, { dialect, upstream, connect }: Contract
     })
   })
 
+  t.test('a signal that outlives its calls keeps nothing of them', async (t) => {
+    const { signal } = new AbortController()
+    const call = { signal }
+    await client.complete(hello, call)
+    await collect(hello, call)
+    for await (const _chunk of client.stream({ ...hello, stream: true }, call)) break
+    upstream.next(refuse(dialect, 400, 'no'), refuse(dialect, 400, 'no'))
+    await failure(client.complete(hello, call))
+    await failure(collect(hello, call))
+    // A stream is over for its reader a moment before its connection is free again.
+    while (upstream.requests.length < 5) await sleep(1)
+    await Promise.all(upstream.requests.map(({ closed }) => closed))
+    await sleep(10)
+    t.equal(getEventListeners(signal, 'abort').length, 0)
+  })
+
   t.test('timeouts', async (t) => {
     const hang = (): void => upstream.next(() => undefined)
     hang()
@@ -353,20 +431,24 @@ export function clientContract(t: Test, { dialect, upstream, connect }: Contract
   })
 
   t.test('what the client got wrong passes', async (t) => {
-    for (const error of await bothWays(() => upstream.next(refuse(dialect, 400, 'that is too hot')))) {
-      t.match(error, { kind: 'upstream_rejected', status: 400 })
-      assertSchema('ErrorResponse', error.toBody())
-      t.match(error.toBody(), { error: { message: 'that is too hot' } })
+    for (const status of [400, 404, 409, 413, 422]) {
+      for (const error of await bothWays(() => upstream.next(refuse(dialect, status, 'that is too hot')))) {
+        t.match(error, { kind: 'upstream_rejected', status })
+        assertSchema('ErrorResponse', error.toBody())
+        t.match(error.toBody(), { error: { message: 'that is too hot' } })
+      }
     }
   })
 
   t.test('what the gateway or the provider got wrong does not', async (t) => {
     for (const [status, expected] of [
       [401, { status: 502, code: 'upstream_auth_error', headers: { 'x-should-retry': 'false' } }],
+      [402, { status: 502, code: 'upstream_auth_error', headers: { 'x-should-retry': 'false' } }],
       [403, { status: 502, code: 'upstream_auth_error', headers: { 'x-should-retry': 'false' } }],
       [429, { status: 429, code: 'rate_limit_exceeded', headers: { 'retry-after': '7' } }],
       [500, { status: 502, code: 'upstream_error' }],
       [503, { status: 503, code: 'upstream_overloaded', headers: { 'retry-after': '7' } }],
+      [504, { status: 504, code: 'upstream_timeout' }],
       [529, { status: 503, code: 'upstream_overloaded', headers: { 'retry-after': '7' } }],
     ] as const) {
       const refused = refuse(dialect, status, SECRET, { 'retry-after': '7' })
@@ -398,15 +480,17 @@ export function clientContract(t: Test, { dialect, upstream, connect }: Contract
   })
 
   t.test('a stream that breaks', async (t) => {
-    for (const [name, then, code] of [
-      ['error event', 'error', 'upstream_error'],
-      ['end without an end', 'end', 'upstream_truncated'],
-      ['reset', 'drop', 'upstream_connection_lost'],
-      ['event that is not JSON', 'garbage', 'upstream_malformed'],
+    for (const [name, then, status, code] of [
+      ['error event', 500, 502, 'upstream_error'],
+      ['event of an overload', 503, 503, 'upstream_overloaded'],
+      ['event of a rate limit', 429, 429, 'rate_limit_exceeded'],
+      ['end without an end', 'end', 502, 'upstream_truncated'],
+      ['reset', 'drop', 502, 'upstream_connection_lost'],
+      ['event that is not JSON', 'garbage', 502, 'upstream_malformed'],
     ] as const) {
       upstream.next(
         playUntil(dialect, { text: ['One', ' two', ' three'] }, ' two', async (exchange) => {
-          if (then === 'error') await exchange.write(dialect.errorEvent())
+          if (typeof then === 'number') await exchange.write(dialect.errorEvent(then))
           if (then === 'garbage') await exchange.write('data: {"broken":[\n\n')
           // A reset right behind the data would let the peer throw away what it has not read yet.
           await sleep(30)
@@ -422,7 +506,7 @@ export function clientContract(t: Test, { dialect, upstream, connect }: Contract
         }
       }
       const error = await failure(reading())
-      t.match(error, { status: 502, code }, name)
+      t.match(error, { status, code }, name)
       t.equal(texts.join(''), 'One two', name)
     }
   })

@@ -96,6 +96,7 @@ t.test('the key', async (t) => {
       ['azure/m', 'AZURE_OPENAI_API_KEY'],
       ['anthropic/m', 'ANTHROPIC_API_KEY'],
       ['google/m', 'GOOGLE_GENERATIVE_AI_API_KEY or GEMINI_API_KEY'],
+      ['cohere/m', 'COHERE_API_KEY'],
     ] as const) {
       const provider = model.split('/')[0]
       t.throws(() => createLLM({ model }), {

@@ -42,6 +42,7 @@ t.test('each request is one line: who, what, how long, how it ended', async (t) 
     provider: 'openai',
     promptTokens: 11,
     completionTokens: 3,
+    costUsd: 'unknown',
   }
   const exactly = (lines: Json[], expected: Json) => {
     t.equal(lines.length, 1)

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { HiddenSteps } from '../../src/agent/hidden-steps.ts'
 import { HookBus } from '../../src/hooks/hook-bus.ts'
 import { ModelRouter } from '../../src/router/model-router.ts'
 import { defaultBodyLimits } from '../../src/server/body.ts'
@@ -6,6 +7,7 @@ import type { Endpoint, ServerContext } from '../../src/server/context.ts'
 import { Exchange } from '../../src/server/exchange.ts'
 import { Readiness } from '../../src/server/readiness.ts'
 import { RouteTable } from '../../src/server/route-table.ts'
+import { MemoryPersistence } from '../../src/store/memory-persistence.ts'
 
 const endpoint =
   (name: string): Endpoint =>
@@ -20,6 +22,10 @@ const context: ServerContext = {
   limits: defaultBodyLimits,
   keepAliveMs: 1000,
   streamChunkChars: 40,
+  agentLoader: undefined,
+  loaderTimeoutMs: 1000,
+  conversations: undefined,
+  hiddenSteps: new HiddenSteps(new MemoryPersistence()),
 }
 
 const listThings = endpoint('list')

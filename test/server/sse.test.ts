@@ -15,7 +15,10 @@ function open(items: AsyncIterator<Item>, options: Partial<EventStreamOptions<It
   const stream = encodeEvents<Item>(items, {
     keepAliveMs: 60_000,
     encode: (item) => item,
-    onDone: () => log.push('done'),
+    onDone() {
+      log.push('done')
+      return ''
+    },
     onError(error) {
       log.push(`error ${error instanceof Error ? error.message : error}`)
       return { error: { message: 'told to the client' } }
@@ -109,9 +112,18 @@ t.test('items that encode to nothing are left out', async (t) => {
 
 t.test('the owner hears of the end before the client does', async (t) => {
   const order: string[] = []
-  const { stream } = open(count(1), { onDone: () => order.push('owner') })
+  const onDone = (): string => {
+    order.push('owner')
+    return ''
+  }
+  const { stream } = open(count(1), { onDone })
   for await (const piece of stream) if (String(Buffer.from(piece)).includes('[DONE]')) order.push('client')
   t.strictSame(order, ['owner', 'client'])
+})
+
+t.test('what the owner has to say at the end is a comment before the terminal event', async (t) => {
+  const { stream } = open(count(1), { onDone: () => 'warning "late"' })
+  t.equal(await textOf(stream), 'data: {"n":1}\n\n: warning "late"\n\ndata: [DONE]\n\n')
 })
 
 t.test('items that break off end in an error event, and no [DONE]', async (t) => {

@@ -23,12 +23,26 @@ t.test('by default it holds 10 000', async (t) => {
   t.equal(await store.get('k10000'), 10_000)
 })
 
+t.test('it is bounded by bytes, too: a few large values take the place of many small ones', async (t) => {
+  const store = new MemoryPersistence({ maxBytes: 1000 })
+  await store.set('a', 'x'.repeat(400))
+  await store.set('b', 'x'.repeat(400))
+  await store.set('c', 'é'.repeat(200))
+  t.equal(await store.get('a'), undefined)
+  t.equal(await store.get('b'), 'x'.repeat(400))
+  t.equal(await store.get('c'), 'é'.repeat(200))
+
+  const tooLarge = new RangeError('a value of 1005 bytes is more than this store holds, which is 1000')
+  await t.rejects(store.set('key', 'x'.repeat(1000)), tooLarge)
+  t.equal(await store.get('b'), 'x'.repeat(400), 'and takes the place of none')
+})
+
 t.test('a bound that is none is refused', async (t) => {
-  for (const maxEntries of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
-    t.throws(
-      () => new MemoryPersistence({ maxEntries }),
-      new RangeError(`maxEntries must be a positive integer, not ${maxEntries}`),
-    )
+  for (const bound of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+    for (const name of ['maxEntries', 'maxBytes']) {
+      const reason = new RangeError(`${name} must be a positive integer, not ${bound}`)
+      t.throws(() => new MemoryPersistence({ [name]: bound }), reason)
+    }
   }
 })
 

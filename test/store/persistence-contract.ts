@@ -50,10 +50,10 @@ const values: unknown[] = [
   'x'.repeat(300_000),
 ]
 
-/** What every {@link Persistence} keeps. `open` makes one that is empty. */
-export function keepsTheContract(t: Test, open: () => Persistence): void {
+/** What every {@link Persistence} keeps. `open` makes one that is empty, and closes it with its test. */
+export function keepsTheContract(t: Test, open: (t: Test) => Persistence | Promise<Persistence>): void {
   t.test('what was set is got, by every key', async (t) => {
-    const store = open()
+    const store = await open(t)
     for (const [index, key] of keys.entries()) await store.set(key, { index })
     for (const [index, key] of keys.entries())
       t.strictSame(await store.get(key), { index }, JSON.stringify(key.slice(0, 20)))
@@ -62,11 +62,13 @@ export function keepsTheContract(t: Test, open: () => Persistence): void {
   })
 
   t.test('every JSON value comes back as it was', async (t) => {
-    const store = open()
+    const store = await open(t)
     for (const value of values) {
       await store.set('k', value)
       t.strictSame(await store.get('k'), value, JSON.stringify(value).slice(0, 40))
     }
+    await store.set('k', { at: new Date(0), left: undefined, list: [undefined] })
+    t.strictSame(await store.get('k'), { at: '1970-01-01T00:00:00.000Z', list: [null] }, 'and another as JSON says it')
     const property = fc.asyncProperty(fc.string({ unit: 'binary' }), fc.jsonValue(), async (key, value) => {
       await store.set(key, value)
       // -0 is 0 in JSON.
@@ -76,14 +78,14 @@ export function keepsTheContract(t: Test, open: () => Persistence): void {
   })
 
   t.test('a number that a double cannot hold keeps its digits', async (t) => {
-    const store = open()
+    const store = await open(t)
     const text = '{"seed":12345678901234567890,"weight":1e400}'
     await store.set('k', parseJSON(text))
     t.equal(JSON.stringify(await store.get('k')), text)
   })
 
   t.test('what JSON cannot say is refused, and the value before stays', async (t) => {
-    const store = open()
+    const store = await open(t)
     await store.set('k', 'before')
     const cycle: { self?: unknown } = {}
     cycle.self = cycle
@@ -92,7 +94,7 @@ export function keepsTheContract(t: Test, open: () => Persistence): void {
   })
 
   t.test('a later change of the object does not reach the store', async (t) => {
-    const store = open()
+    const store = await open(t)
     const value = { list: [1] }
     const setting = store.set('k', value)
     value.list.push(2)
@@ -105,14 +107,14 @@ export function keepsTheContract(t: Test, open: () => Persistence): void {
   })
 
   t.test('a value replaces the one before', async (t) => {
-    const store = open()
+    const store = await open(t)
     await store.set('k', { a: 1, b: 2 })
     await store.set('k', { a: 3 })
     t.strictSame(await store.get('k'), { a: 3 })
   })
 
   t.test('delete tells whether there was a value', async (t) => {
-    const store = open()
+    const store = await open(t)
     t.equal(await store.delete('k'), false)
     await store.set('k', null)
     t.equal(await store.delete('k'), true, 'null is one')
@@ -120,8 +122,15 @@ export function keepsTheContract(t: Test, open: () => Persistence): void {
     t.equal(await store.get('k'), undefined)
   })
 
+  t.test('of those who delete at once, one is told that there was a value', async (t) => {
+    const store = await open(t)
+    await store.set('k', 1)
+    const told = await Promise.all(Array.from({ length: 5 }, () => store.delete('k')))
+    t.equal(told.filter(Boolean).length, 1)
+  })
+
   t.test('a value whose time is over is none', async (t) => {
-    const store = open()
+    const store = await open(t)
     await store.set('short', 1, { ttlSeconds: 0.05 })
     await store.set('deleted', 1, { ttlSeconds: 0.05 })
     await store.set('long', 1, { ttlSeconds: 3600 })
@@ -135,7 +144,7 @@ export function keepsTheContract(t: Test, open: () => Persistence): void {
   })
 
   t.test('a new value has the time of its own', async (t) => {
-    const store = open()
+    const store = await open(t)
     await store.set('freed', 1, { ttlSeconds: 0.05 })
     await store.set('freed', 2)
     await store.set('limited', 1)
@@ -145,8 +154,24 @@ export function keepsTheContract(t: Test, open: () => Persistence): void {
     t.equal(await store.get('limited'), undefined)
   })
 
+  t.test('a time that is longer than anything lasts is for good', async (t) => {
+    const store = await open(t)
+    for (const ttlSeconds of [1e9, 1e13, Number.MAX_SAFE_INTEGER, 1e300, Number.MAX_VALUE]) {
+      await store.set('k', `for ${ttlSeconds}`, { ttlSeconds })
+      t.equal(await store.get('k'), `for ${ttlSeconds}`)
+    }
+  })
+
+  t.test('a key whose time was over can be set again', async (t) => {
+    const store = await open(t)
+    await store.set('k', 1, { ttlSeconds: 0.02 })
+    await sleep(40)
+    await store.set('k', 2)
+    t.equal(await store.get('k'), 2)
+  })
+
   t.test('a time that is none is refused, and the value before stays', async (t) => {
-    const store = open()
+    const store = await open(t)
     await store.set('k', 'before')
     for (const ttlSeconds of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
       await t.rejects(store.set('k', 'after', { ttlSeconds }), RangeError, String(ttlSeconds))
@@ -155,7 +180,7 @@ export function keepsTheContract(t: Test, open: () => Persistence): void {
   })
 
   t.test('what is done to one key at once is done in the order of the calls', async (t) => {
-    const store = open()
+    const store = await open(t)
     const seen: unknown[] = []
     const calls: Promise<unknown>[] = []
     for (let n = 0; n < 20; n++) {
@@ -171,7 +196,7 @@ export function keepsTheContract(t: Test, open: () => Persistence): void {
   })
 
   t.test('many keys at once', async (t) => {
-    const store = open()
+    const store = await open(t)
     const numbers = Array.from({ length: 300 }, (_, n) => n)
     await Promise.all(numbers.map((n) => store.set(`k${n}`, n)))
     t.strictSame(await Promise.all(numbers.map((n) => store.get(`k${n}`))), numbers)

@@ -12,5 +12,7 @@ t.test('a lifetime is in whole milliseconds, at least one', async (t) => {
   t.equal(lifetimeOf(undefined), undefined)
   t.equal(lifetimeOf(3600), 3_600_000)
   t.equal(lifetimeOf(0.0001), 1)
+  for (const ages of [Number.MAX_SAFE_INTEGER, 1e300, Number.MAX_VALUE])
+    t.equal(lifetimeOf(ages), undefined, 'for good')
   for (const none of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) t.throws(() => lifetimeOf(none), RangeError)
 })

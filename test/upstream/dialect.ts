@@ -11,6 +11,7 @@ export interface Script {
 
 /** What a provider has understood of a request, whatever the wire format. */
 export interface Understood {
+  /** All system messages, wherever they stood. */
   system: string
   /** Text of the first user message. */
   user: string
@@ -37,7 +38,8 @@ export interface Dialect {
   /** The events of the streamed answer, as text. */
   events(request: RecordedRequest, script: Script): string[]
   error(status: number, message: string): Json
-  errorEvent(): string
+  /** What breaks a stream off, for the reason that the status stands for. */
+  errorEvent(status: number): string
   understood(request: RecordedRequest): Understood
 }
 

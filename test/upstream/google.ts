@@ -19,15 +19,18 @@ const endpoint = /^\/v1beta\/models\/([^:]+):(\w+)(\?alt=sse)?$/
 
 const modelOf = ({ path }: RecordedRequest): string => endpoint.exec(path)?.[1] ?? ''
 
-function usageMetadata(script: Script): Json {
+/** The API leaves out what is zero, and counts the answer only at its end. */
+function usageMetadata(script: Script, ended: boolean): Json {
   const { prompt, cached, completion, reasoning } = usageOf(script)
-  return {
+  const counts = {
     promptTokenCount: prompt,
-    candidatesTokenCount: completion - reasoning,
-    totalTokenCount: prompt + completion,
+    candidatesTokenCount: ended ? completion - reasoning : 1,
+    totalTokenCount: ended ? prompt + completion : prompt + 1,
     cachedContentTokenCount: cached,
-    thoughtsTokenCount: reasoning,
+    thoughtsTokenCount: ended ? reasoning : 0,
   }
+  const told = Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0))
+  return { ...told, promptTokensDetails: [{ modality: 'TEXT', tokenCount: prompt }] }
 }
 
 /** The answer, a part for each piece. Only the first of parallel calls is signed. */
@@ -42,7 +45,7 @@ const parts = ({ reasoning, text, calls }: Script): Json[] => [
 
 const response = (request: RecordedRequest, script: Script, parts: Json[], finishReason?: string): Json => ({
   candidates: [{ content: { parts, role: 'model' }, ...(finishReason ? { finishReason } : {}), index: 0 }],
-  usageMetadata: usageMetadata(script),
+  usageMetadata: usageMetadata(script, finishReason !== undefined),
   modelVersion: modelOf(request),
   responseId: 'bG9jYWwtZ29vZ2xl',
 })
@@ -63,11 +66,14 @@ export const google: Dialect = {
     event(response(request, script, [{ text: '' }], finishReasons[finishOf(script)])),
   ],
   error,
-  errorEvent: () => event(error(500, 'Internal error encountered.')),
+  errorEvent: (status) => event(error(status, 'Internal error encountered.')),
   understood({ body }) {
     const request = asObject(body)
     const contents = asList(request.contents)
-    const all = contents.flatMap(({ parts }) => asList(parts))
+    // Since Gemini 3 the files of a function response are within it.
+    const all = contents
+      .flatMap(({ parts }) => asList(parts))
+      .flatMap((part) => [part, ...asList(asObject(part.functionResponse).parts)])
     const config = asObject(request.generationConfig)
     const { mode, allowedFunctionNames } = asObject(asObject(request.toolConfig).functionCallingConfig)
     const modes: Json = { AUTO: 'auto', NONE: 'none', ANY: 'required' }
@@ -106,23 +112,42 @@ export const google: Dialect = {
   },
 }
 
+type Complaint = [status: number, message: string]
+
+const invalid = (message: string): Complaint => [400, message]
+
+/** What the API refuses in the parts of a turn, or of the system instruction. */
+function partComplaint(field: string, parts: Json[]): Complaint | undefined {
+  if (parts.length === 0) return invalid(`* GenerateContentRequest.${field}.parts: contents.parts must not be empty.`)
+  const empty = parts.findIndex(({ text, ...rest }) => !text && Object.keys(rest).length === 0)
+  if (empty < 0) return undefined
+  const part = `* GenerateContentRequest.${field}.parts[${empty}]`
+  return invalid(`${part}.data: required oneof field 'data' must have one initialized field`)
+}
+
 /** What the API refuses in a request, as it says it; undefined when there is nothing. */
-function complaint({ headers, body }: RecordedRequest): [status: number, message: string] | undefined {
-  const turns = asList(asObject(body).contents)
+function complaint({ headers, body }: RecordedRequest): Complaint | undefined {
+  const { contents, systemInstruction } = asObject(body)
+  const turns = asList(contents)
   const count = (turn: Json | undefined, kind: string): number =>
     asList(turn?.parts).filter((part) => kind in part).length
   if (!headers['x-goog-api-key']) return [403, "Method doesn't allow unregistered callers"]
-  if (turns.length === 0) return [400, '* GenerateContentRequest.contents: contents is not specified']
+  if (turns.length === 0) return invalid('* GenerateContentRequest.contents: contents is not specified')
   for (const [index, turn] of turns.entries()) {
+    if (turn.role !== 'user' && turn.role !== 'model') return invalid('Please use a valid role: user, model.')
+    const problem = partComplaint(`contents[${index}]`, asList(turn.parts))
+    if (problem) return problem
     const calls = count(turn, 'functionCall')
     if (calls > 0 && count(turns[index + 1], 'functionResponse') !== calls) {
-      return [
-        400,
+      return invalid(
         'Please ensure that the number of function response parts is equal to the number of function call parts',
-      ]
+      )
+    }
+    if (count(turn, 'functionResponse') > 0 && count(turns[index - 1], 'functionCall') === 0) {
+      return invalid('Please ensure that function response turn comes immediately after a function call turn.')
     }
   }
-  return undefined
+  return systemInstruction ? partComplaint('system_instruction', asList(asObject(systemInstruction).parts)) : undefined
 }
 
 /** Answers as the API does: refuses what it refuses, and else says what the user said. */

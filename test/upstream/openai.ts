@@ -39,14 +39,16 @@ export const openai: Dialect = {
   error: (status, message) => ({
     error: { message, type: status >= 500 ? 'server_error' : 'invalid_request_error', param: null, code: null },
   }),
-  errorEvent: () =>
-    `data: ${JSON.stringify({ error: { message: 'overloaded', type: 'server_error', code: null } })}\n\n`,
+  errorEvent: (code) => `data: ${JSON.stringify({ error: { message: 'broken off', type: 'server_error', code } })}\n\n`,
   understood({ body }) {
     const request = asObject(body)
     const messages = asList(request.messages)
     const choice = asObject(request.tool_choice)
     return {
-      system: textOf(messages.find(({ role }) => role === 'system')?.content),
+      system: messages
+        .filter(({ role }) => role === 'system' || role === 'developer')
+        .map(({ content }) => textOf(content))
+        .join(''),
       user: textOf(messages.find(({ role }) => role === 'user')?.content),
       images: messages
         .flatMap(({ content }) => asList(content))

@@ -1,6 +1,6 @@
 import t from 'tap'
+import { instructed } from '../../src/agent/instructed.ts'
 import { createLLM } from '../../src/index.ts'
-import { instructed } from '../../src/router/instructed.ts'
 import { startUpstream } from '../upstream.ts'
 
 const upstream = await startUpstream()

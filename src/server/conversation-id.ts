@@ -1,0 +1,41 @@
+import { isUtf8 } from 'node:buffer'
+import { randomUUID } from 'node:crypto'
+import type { ChatRequest } from '../types.ts'
+import { GatewayError } from './errors.ts'
+
+export const conversationHeader = 'x-conversation-id'
+
+const longest = 256
+
+/** Which conversation a request is a turn of, by the first that names one: the header, `metadata.conversation_id`. */
+export function namedConversation(headers: Headers, { metadata }: ChatRequest): string | undefined {
+  const header = headers.get(conversationHeader)
+  if (header !== null) return valid(fromHeader(header), conversationHeader)
+  const named: unknown = metadata && 'conversation_id' in metadata ? metadata.conversation_id : undefined
+  return named === undefined || named === null ? undefined : valid(named, 'metadata.conversation_id')
+}
+
+/** Agents have a conversation in any case: of the `user`, or a new one. */
+export const agentConversation = ({ user }: ChatRequest): string =>
+  user ? valid(user, 'user') : `conv_${randomUUID().replaceAll('-', '')}`
+
+function valid(id: unknown, param: string): string {
+  const isValid =
+    typeof id === 'string' && id !== '' && id.length <= longest && id.isWellFormed() && !/\p{Cc}/u.test(id)
+  if (isValid) return id
+  const message = `invalid value for '${param}': must be a text of 1 to ${longest} characters, none of them a control character`
+  throw new GatewayError('invalid_request', message, { param })
+}
+
+/** A header holds ASCII only: other characters are percent-encoded there, in both directions. */
+export const toHeader = (id: string): string => id.replace(/[^\x21-\x7e]+/gu, encodeURIComponent)
+
+function fromHeader(bytes: string): string {
+  const utf8 = Buffer.from(bytes, 'latin1')
+  const text = isUtf8(utf8) ? utf8.toString() : bytes
+  try {
+    return text.replace(/(?:%20|%[89a-f][\da-f])+/gi, decodeURIComponent)
+  } catch {
+    return text
+  }
+}
