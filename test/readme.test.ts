@@ -53,6 +53,27 @@ for (const { code, line } of curls) {
   })
 }
 
+t.test('the agent of the README runs on its extension', async (t) => {
+  const agents = blocks.find(({ language, code }) => language === 'yaml' && code.includes('agents:'))?.code ?? ''
+  const extension = blocks.find(({ code }) => code.includes('export const tools'))?.code ?? ''
+  // Its model, `fast`, stands in the configuration further above, with providers that want keys.
+  const configuration = agents.replace('model: fast', 'model: demo/echo')
+  const cwd = t.testdir({ 'signalbox.yaml': configuration, 'extension.ts': extension })
+  const { baseURL } = await runGateway(t, { cwd })
+  const ask = async (content: string, stream: boolean): Promise<string> => {
+    const body = JSON.stringify({ model: 'helpdesk', stream, messages: [{ role: 'user', content }] })
+    return (await fetch(`${baseURL}/chat/completions`, { method: 'POST', body })).text()
+  }
+  // The demo model calls a tool when the user names it, with the text as every argument.
+  t.match(JSON.parse(await ask('order_status', false)), {
+    choices: [{ message: { content: /The tool answered: .*"status":"unknown"/ }, finish_reason: 'stop' }],
+  })
+  t.match(JSON.parse(await ask('My card is 4111111111111111', false)), {
+    choices: [{ message: { refusal: 'Card numbers stay with you.' }, finish_reason: 'content_filter' }],
+  })
+  t.match(await ask('My card is 4111111111111111', true), /"finish_reason":"content_filter".*\[DONE\]/s)
+})
+
 for (const { code, line } of modules) {
   t.test(`the module at line ${line} runs`, async (t) => {
     const cwd = t.testdir({ 'module.ts': here(code) })
