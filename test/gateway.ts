@@ -5,6 +5,7 @@ import { stringify } from 'yaml'
 import { buildApp } from '../src/app.ts'
 import type { AuthPlugin } from '../src/auth/auth-plugin.ts'
 import { parseConfig } from '../src/config/load.ts'
+import type { Extension } from '../src/extension.ts'
 import type { HookBus } from '../src/hooks/hook-bus.ts'
 import type { Json } from './upstream.ts'
 
@@ -20,7 +21,18 @@ export interface GatewayOptions {
   /** Fields of that provider: `timeouts`, `headers`, `kind`. */
   provider?: Json
   /** Sections of `signalbox.yaml`. */
-  config?: { server?: Json; auth?: Json; providers?: Json; models?: Json }
+  config?: {
+    server?: Json
+    auth?: Json
+    providers?: Json
+    models?: Json
+    agents?: Json
+    conversations?: Json
+    store?: Json
+    catalog?: Json
+  }
+  /** What the module that `extensions:` names would export. */
+  extension?: Extension
   auth?: AuthPlugin
 }
 
@@ -46,14 +58,15 @@ export interface Gateway {
 /** Starts the service for one test, and stops it with the test. */
 export async function startGateway(
   t: { teardown(close: () => Promise<void>): unknown },
-  { upstream, provider, config = {}, auth }: GatewayOptions = {},
+  { upstream, provider, config = {}, extension, auth }: GatewayOptions = {},
 ): Promise<Gateway> {
   const providers = upstream && { openai: { baseURL: upstream.baseURL, apiKey: GATEWAY_KEY, ...provider } }
-  const text = stringify({ ...(providers && { providers }), ...config })
+  const extensions = extension && 'the extension of the test'
+  const text = stringify({ ...(providers && { providers }), ...(extensions && { extensions }), ...config })
   const parsed = parseConfig(text, 'the configuration of the test', { PORT: '0', HOST: '127.0.0.1' })
   const logs: Json[] = []
   const logger = pino({ level: parsed.server.logLevel }, { write: (line) => logs.push(JSON.parse(line)) })
-  const app = await buildApp({ config: parsed, logger, ...(auth && { auth }) })
+  const app = await buildApp({ config: parsed, logger, ...(extension && { extension }), ...(auth && { auth }) })
   const { host, port } = parsed.server
   const url = await app.listen({ host, port })
 

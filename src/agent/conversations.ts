@@ -4,7 +4,7 @@ import type { Lease, Leases } from '../store/lease.ts'
 import { MemoryLeases } from '../store/memory-leases.ts'
 import { userKey } from '../store/stored-key.ts'
 import type { CallOptions, LLMClient } from '../types.ts'
-import { bounded } from './bounded.ts'
+import { bounded, TimeoutError } from './bounded.ts'
 import { ConversationHistory, type TruncateLimits } from './conversation-history.ts'
 import type { ConversationKey, ConversationLoaderPlugin } from './loaders.ts'
 import { type OpenTurn, remembered } from './remembered.ts'
@@ -40,11 +40,22 @@ export class Conversations {
 
   async #open(key: ConversationKey, call: CallOptions): Promise<OpenTurn> {
     const lease = await this.#acquire(key, call)
+    let late: Promise<unknown> | undefined
     try {
       return {
-        history: await this.#load(key),
-        save: (history) => this.#save(key, history, call),
-        release: () => lease.release(),
+        history: await this.#load(key, call),
+        save: async (history) => {
+          const saving = (async () => this.#loader.save(key, history))()
+          await bounded(this.#loaderTimeoutMs, () => saving).catch((error: unknown) => {
+            if (error instanceof TimeoutError) late = saving
+            throw error
+          })
+        },
+        // What is written late must not come after what the next turn writes.
+        release: () => {
+          if (late) void settled(late, patience * this.#loaderTimeoutMs).then(() => lease.release())
+          else lease.release()
+        },
       }
     } catch (error) {
       lease.release()
@@ -53,34 +64,34 @@ export class Conversations {
   }
 
   async #acquire({ userId, conversationId }: ConversationKey, { signal }: CallOptions): Promise<Lease> {
-    const options = { waitMs: this.#lockTimeoutMs, signal }
-    const lease = await this.#leases
-      .acquire(userKey('conversation:', userId, conversationId), options)
-      .catch((error: unknown) => {
-        throw signal?.aborted ? abortedCall(signal.reason) : unavailable(error)
-      })
-    if (lease) return lease
+    try {
+      const options = { waitMs: this.#lockTimeoutMs, signal }
+      const lease = await this.#leases.acquire(userKey('conversation:', userId, conversationId), options)
+      if (lease) return lease
+    } catch (error) {
+      throw signal?.aborted ? abortedCall(signal.reason) : unavailable(error)
+    }
     throw new GatewayError('conversation_locked', 'another turn of this conversation is in progress', { retryAfter: 1 })
   }
 
-  async #load(key: ConversationKey): Promise<ConversationHistory> {
+  async #load(key: ConversationKey, { signal }: CallOptions): Promise<ConversationHistory> {
     try {
       const history = await bounded(this.#loaderTimeoutMs, () => this.#loader.load(key))
+      if (signal?.aborted) throw abortedCall(signal.reason)
       // The loader may keep the very object: a turn that fails must not have changed it.
       return history?.fork() ?? new ConversationHistory()
     } catch (error) {
       throw error instanceof GatewayError ? error : unavailable(error)
     }
   }
+}
 
-  /** The answer has been paid for: it is delivered, even if it cannot be kept. */
-  async #save(key: ConversationKey, history: ConversationHistory, { onWarning }: CallOptions): Promise<void> {
-    try {
-      await bounded(this.#loaderTimeoutMs, () => this.#loader.save(key, history))
-    } catch (error) {
-      onWarning?.('the conversation could not be saved: it does not hold this turn', error)
-    }
-  }
+/** How many times as long as it may take a save is waited for that nobody waits for any more. */
+const patience = 12
+
+/** Resolves when the work is over, well or not, or after this time. */
+async function settled(work: Promise<unknown>, ms: number): Promise<void> {
+  await bounded(ms, () => work).catch(() => {})
 }
 
 const unavailable = (cause: unknown): GatewayError =>

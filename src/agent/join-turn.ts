@@ -11,7 +11,7 @@ export interface JoinedTurn {
 
 /**
  * Joins what a request brings with what is stored. A request with a message of the assistant's is a transcript: it is the
- * truth, and replaces what is stored. Anything else is appended; its system messages, which clients send with every turn,
+ * truth, and replaces what is stored, all of it or the turn that it goes on with. Anything else is appended; its system messages, which clients send with every turn,
  * replace those at the front.
  */
 export function joinTurn(
@@ -20,9 +20,37 @@ export function joinTurn(
   limits?: TruncateLimits,
 ): JoinedTurn {
   const isTranscript = request.some(({ role }) => role === 'assistant')
-  const history = isTranscript ? new ConversationHistory(request) : appended(stored, request)
+  const history = isTranscript ? replaced(stored, request) : appended(stored, request)
   if (limits) history.truncate(limits)
-  return { history, messages: isTranscript ? [...history.messages] : withoutOldThoughts(history.messages) }
+  return { history, messages: withoutOldThoughts(history.messages, isTranscript ? request.length : 0) }
+}
+
+/**
+ * An SDK that runs tools in a loop sends the turn that it began with, and what came of it since. That is no whole transcript: it
+ * replaces the turn, and what was before it stays.
+ */
+function replaced(stored: ConversationHistory, request: readonly ChatMessage[]): ConversationHistory {
+  const [instructions, transcript] = parted(request)
+  const [storedInstructions, before] = parted(stored.messages)
+  const begin = before.findLastIndex(({ role }) => role === 'user')
+  const turn = before.slice(Math.max(begin, 0))
+  const answered = transcript.findLastIndex(({ role }) => role === 'assistant') + 1
+  const goesOn =
+    begin > 0 &&
+    transcript.length > turn.length &&
+    transcript[answered]?.role === 'tool' &&
+    turn.every((message, index) => signature(message) === signature(transcript[index]))
+  if (!goesOn) return new ConversationHistory(request)
+  const front = instructions.length > 0 ? instructions : storedInstructions
+  return new ConversationHistory([...front, ...before.slice(0, begin), ...transcript])
+}
+
+/** By what two messages are the same: not by the arguments of calls, which some clients write anew. */
+function signature(message: ChatMessage | undefined): string {
+  if (!message) return ''
+  const calls = message.role === 'assistant' ? message.tool_calls?.map(({ id }) => id) : undefined
+  const result = message.role === 'tool' ? message.tool_call_id : null
+  return JSON.stringify([message.role, message.content || null, calls ?? [], result])
 }
 
 function appended(stored: ConversationHistory, request: readonly ChatMessage[]): ConversationHistory {
@@ -40,12 +68,15 @@ function parted(messages: readonly ChatMessage[]): [front: readonly ChatMessage[
 
 /**
  * What a model thought in turns that are over is kept, but not sent: providers ignore it, or refuse it (DeepSeek). Between the
- * calls of tools of one turn they want it back.
+ * calls of tools of one turn they want it back. What the caller sends itself, the last `fromCaller` messages, is left as it is.
  */
-function withoutOldThoughts(messages: readonly ChatMessage[]): ChatMessage[] {
-  const turn = messages.findLastIndex(({ role }) => role === 'user')
+function withoutOldThoughts(messages: readonly ChatMessage[], fromCaller: number): ChatMessage[] {
+  const turn = Math.min(
+    messages.findLastIndex(({ role }) => role === 'user'),
+    messages.length - fromCaller,
+  )
   return messages.map((message, index) => {
-    if (index > turn || message.role !== 'assistant' || !('reasoning_content' in message)) return message
+    if (index >= turn || message.role !== 'assistant' || !('reasoning_content' in message)) return message
     const {
       reasoning_content: _thoughts,
       extra_content: _signature,

@@ -1,15 +1,17 @@
+import { abortedCall } from '../llm/upstream-errors.ts'
 import type { CallOptions, ChatCompletion, ChatMessage, ChatRequest, LLMClient } from '../types.ts'
 import type { ConversationHistory, TruncateLimits } from './conversation-history.ts'
 import { joinTurn } from './join-turn.ts'
 import { MessageCollector, toRequestMessage } from './message-collector.ts'
 
-type FinishReason = ChatCompletion['choices'][number]['finish_reason']
+type FinishReason = ChatCompletion['choices'][number]['finish_reason'] | undefined
 
 /** A conversation while one turn of it is taken: nobody else takes one until it is released. */
 export interface OpenTurn {
   history: ConversationHistory
   /** Keeps the conversation with the turn in it. */
   save(history: ConversationHistory): Promise<void>
+  /** A second time does nothing. */
   release(): void
 }
 
@@ -55,10 +57,18 @@ export function remembered(
     }
   }
 
-  /** The answer's own message, unless the client tells of a run of several. */
-  async function save(turn: Turn, answer: ChatMessage, finishReason: FinishReason | undefined): Promise<void> {
-    if (finishReason === undefined || finishReason === 'content_filter') return
-    await turn.save(turn.history.append(...(turn.said ?? [answer])))
+  /**
+   * Keeps the answer's own message, unless the client tells of a run of several. The answer has been paid for: it is delivered
+   * even if it cannot be kept.
+   */
+  async function save({ call, history, said, ...turn }: Turn, answer: ChatMessage, end: FinishReason): Promise<void> {
+    if (call.signal?.aborted) throw abortedCall(call.signal.reason)
+    if (end === 'content_filter') return
+    try {
+      await turn.save(history.append(...(said ?? [answer])))
+    } catch (error) {
+      call.onWarning?.('the conversation could not be saved: it may not hold this turn', error)
+    }
   }
 
   return {
@@ -69,7 +79,7 @@ export function remembered(
       const turn = await begin(request, call)
       try {
         const answer = await client.complete(turn.request, turn.call)
-        const [choice] = answer.choices
+        const choice = firstOf(answer.choices)
         if (choice) await save(turn, toRequestMessage(choice.message), choice.finish_reason)
         return answer
       } finally {
@@ -80,16 +90,29 @@ export function remembered(
     async *stream(request, call = {}) {
       const turn = await begin(request, call)
       const collector = new MessageCollector()
-      let finishReason: FinishReason | undefined
+      let end: FinishReason
+      let answers = false
+      let waits = false
+      // Who has left may never ask for the next chunk, nor say so.
+      const onAbort = (): void => {
+        if (waits) turn.release()
+      }
+      call.signal?.addEventListener('abort', onAbort, { once: true })
       try {
         for await (const chunk of client.stream(turn.request, turn.call)) {
-          const choice = chunk.choices?.find(({ index }) => index === 0)
-          if (choice?.delta) collector.add(choice.delta)
-          if (choice?.finish_reason) finishReason = choice.finish_reason
+          const choice = firstOf(chunk.choices)
+          if (choice) {
+            answers = true
+            collector.add(choice.delta ?? {})
+            end = choice.finish_reason ?? end
+          }
+          waits = true
           yield chunk
+          waits = false
         }
-        await save(turn, collector.message, finishReason)
+        if (answers) await save(turn, collector.message, end)
       } finally {
+        call.signal?.removeEventListener('abort', onAbort)
         turn.release()
       }
     },
@@ -97,3 +120,7 @@ export function remembered(
     close: async () => client.close?.(),
   }
 }
+
+/** Of several answers the first is the conversation's. Some servers do not number the only one. */
+const firstOf = <Choice extends { index?: number }>(choices: readonly Choice[] | undefined): Choice | undefined =>
+  choices?.find(({ index = 0 }) => index === 0)

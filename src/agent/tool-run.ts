@@ -57,8 +57,9 @@ export class ToolRun {
   get request(): ChatRequest {
     const { request } = this.#options
     const { tool_choice, ...rest } = request
-    // A tool that must be called must be called once, not in every step.
-    const keepsChoice = this.#usages.length === 0 && tool_choice && tool_choice !== 'none'
+    // What must be called is a tool of the caller's, and with that the run ends. Where there is none, once is enough.
+    const isFirst = this.#usages.length === 0
+    const keepsChoice = tool_choice && tool_choice !== 'none' && (isFirst || this.#callersTools.size > 0)
     return {
       ...rest,
       messages: [...request.messages, ...this.#turn],

@@ -42,7 +42,7 @@ export class OpenAICompatibleClient implements LLMClient {
   }
 
   complete(request: ChatRequest, call?: CallOptions): Promise<ChatCompletion> {
-    return this.#postJSON<ChatCompletion>('/chat/completions', request, call)
+    return this.#postJSON<ChatCompletion>('/chat/completions', request.stream ? whole(request) : request, call)
   }
 
   embed(request: EmbeddingRequest, call?: CallOptions): Promise<EmbeddingResponse> {
@@ -51,7 +51,8 @@ export class OpenAICompatibleClient implements LLMClient {
 
   stream(request: ChatRequest, call?: CallOptions): AsyncIterable<ChatCompletionChunk> {
     const { stream_options, ...withoutOptions } = request
-    const body = this.#body(this.#streamOptions || !stream_options ? request : (withoutOptions as ChatRequest))
+    const asked = this.#streamOptions || !stream_options ? request : (withoutOptions as ChatRequest)
+    const body = this.#body(asked.stream ? asked : { ...asked, stream: true })
     let upstream: Call | undefined
     const queue = new AsyncQueue<ChatCompletionChunk>({
       pause: () => upstream?.pause(),
@@ -107,4 +108,8 @@ export class OpenAICompatibleClient implements LLMClient {
       const upstream = this.#transport.post(path, body, false, { onData, onEnd, onError: reject }, call)
     })
   }
+}
+
+function whole({ stream: _stream, stream_options: _options, ...request }: ChatRequest): ChatRequest {
+  return request as ChatRequest
 }

@@ -1,11 +1,11 @@
 import { AgentLoop } from '../agent/agent-loop.ts'
 import { bounded, TimeoutError } from '../agent/bounded.ts'
-import type { AgentRequest } from '../agent/loaders.ts'
-import type { ServerEntry } from '../router/model-router.ts'
+import type { AgentRequest, ConversationKey } from '../agent/loaders.ts'
+import type { Route } from '../router/model-router.ts'
 import type { ChatRequest, LLMClient } from '../types.ts'
 import { assertMayUse } from './access.ts'
 import type { ServerContext } from './context.ts'
-import { agentConversation, conversationHeader, namedConversation, toHeader } from './conversation-id.ts'
+import { agentConversation, assertNaming, conversationHeader, namedConversation, toHeader } from './conversation-id.ts'
 import { GatewayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -17,42 +17,51 @@ export interface Dispatch {
 
 /** Finds who answers: an agent of the loader's, or the registered model; as a turn of a conversation, if it is one. */
 export async function dispatch(exchange: Exchange, context: ServerContext, body: ChatRequest): Promise<Dispatch> {
-  const { agentLoader, router } = context
-  const named = namedConversation(exchange.request.headers, body)
-  const route = agentLoader ? router.find(body.model) : router.resolve(body.model)
+  const { agentLoader, conversations, router } = context
+  const registered = agentLoader ? router.find(body.model) : router.resolve(body.model)
+  const registeredAgents = agentsOf(registered)
   assertMayUse(exchange.principal, body.model)
-  const userId = exchange.principal?.userId ?? null
-  exchange.model = route?.entry.model ?? '_other'
-  const conversationId = named ?? (agentLoader || route?.client instanceof AgentLoop ? agentConversation(body) : '')
-  const loaded = agentLoader && (await loadAgent(context, { userId, model: body.model, conversationId }))
-  const { client, entry, model } = loaded
-    ? { client: loaded, entry: route?.entry, model: body.model }
-    : (route ?? router.resolve(body.model))
+  exchange.model = registered?.entry.model ?? '_other'
+  const mayBeAgent = agentLoader !== undefined || registeredAgents.length > 0
+  // Where no conversation can be, what else is called so is between the client and the provider.
+  const named = mayBeAgent || conversations ? namedConversation(exchange.request.headers, body) : undefined
+  const conversationId = named ?? (mayBeAgent ? agentConversation(body) : '')
+  const key = { userId: exchange.principal?.userId ?? null, conversationId }
+  const loaded = agentLoader && (await loadAgent(context, { ...key, model: body.model }))
+  const { client, model } = loaded ? { client: loaded, model: body.model } : (registered ?? router.resolve(body.model))
   exchange.provider = client.provider
   exchange.askedTarget = { provider: client.provider, model: client.model === '*' ? model : client.model }
   const request = model === body.model ? body : { ...body, model }
-  if (!named && !(client instanceof AgentLoop)) return { client, request }
+  const agents = loaded ? [loaded] : registeredAgents
+  if (named === undefined && agents.length === 0) return { client, request }
+  if (named === undefined) assertNaming(body)
   exchange.conversationId = conversationId
-  const turn = conversing(client, entry, exchange, context, conversationId)
-  const runsTools = client instanceof AgentLoop && client.runsTools
-  return { client: runsTools ? context.hiddenSteps.restoring(turn, userId) : turn, request }
+  const turn = conversing(exchange, context, { client, agents, limits: registered?.entry.conversation }, key)
+  const runsTools = agents.some((each) => each.runsTools)
+  return { client: runsTools ? context.hiddenSteps.restoring(turn, key.userId) : turn, request }
+}
+
+/** An entry's tools make an agent of any client, also of one that is an agent. */
+const agentsOf = (route: Route | undefined): AgentLoop[] =>
+  [route?.client, route?.entry.client].filter((client) => client instanceof AgentLoop)
+
+interface Party {
+  client: LLMClient
+  agents: readonly AgentLoop[]
+  limits: Route['entry']['conversation']
 }
 
 function conversing(
-  client: LLMClient,
-  entry: ServerEntry | undefined,
   exchange: Exchange,
   { conversations }: ServerContext,
-  conversationId: string,
+  { client, agents, limits }: Party,
+  key: ConversationKey,
 ): LLMClient {
-  const { conversation: limits } = entry ?? {}
-  const ownsHistory = client instanceof AgentLoop && client.history !== undefined
-  if (!ownsHistory && (!conversations || limits === false)) return client
-  exchange.addHeader(conversationHeader, toHeader(conversationId))
   // An agent that was made with a history is its own keeper.
-  if (ownsHistory || !conversations) return client
-  const userId = exchange.principal?.userId ?? null
-  return conversations.remembering(client, { userId, conversationId }, limits || undefined)
+  const ownsHistory = agents.some(({ history }) => history)
+  if (!ownsHistory && (!conversations || limits === false)) return client
+  exchange.addHeader(conversationHeader, toHeader(key.conversationId))
+  return ownsHistory || !conversations ? client : conversations.remembering(client, key, limits || undefined)
 }
 
 /** @throws GatewayError of the loader's own, else 502 for what it throws and 503 when it takes too long */

@@ -127,7 +127,9 @@ export class OaiServer {
       agentLoader: options.agentLoader,
       loaderTimeoutMs,
       conversations: loader && new Conversations({ loader, loaderTimeoutMs, lockTimeoutMs, leases }),
-      hiddenSteps: new HiddenSteps(options.hiddenStepsPersistence ?? new MemoryPersistence({ maxEntries: 1000 })),
+      hiddenSteps: new HiddenSteps(options.hiddenStepsPersistence ?? new MemoryPersistence({ maxEntries: 1000 }), {
+        timeoutMs: loaderTimeoutMs,
+      }),
       router: this.router,
       hooks: this.hooks,
       readiness: options.readiness ?? new Readiness(),

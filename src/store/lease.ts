@@ -1,6 +1,6 @@
 /** Sole possession of something with a name, for a while. */
 export interface Lease {
-  /** Lets the next one have it. */
+  /** Lets the next one have it. A second time does nothing. Never throws. */
   release(): void
 }
 

@@ -1,9 +1,17 @@
 import type { AcquireOptions, Lease, Leases } from './lease.ts'
 
+/** A timer for longer would go off at once. */
+const longestTimerMs = 2 ** 31 - 1
+
 /** Leases within this process. They end with it, so none needs to expire. */
 export class MemoryLeases implements Leases {
   /** Who waits for a lease that is taken, in the order of arrival. */
   readonly #queues = new Map<string, Set<() => void>>()
+
+  /** How many leases are taken. */
+  get size(): number {
+    return this.#queues.size
+  }
 
   async acquire(name: string, { waitMs, signal }: AcquireOptions): Promise<Lease | undefined> {
     signal?.throwIfAborted()
@@ -19,10 +27,11 @@ export class MemoryLeases implements Leases {
       queue.delete(isNext)
       reject(signal?.reason)
     }
-    const timer = setTimeout(() => {
+    const giveUp = (): void => {
       queue.delete(isNext)
       resolve(false)
-    }, waitMs)
+    }
+    const timer = setTimeout(giveUp, Math.min(waitMs, longestTimerMs))
     signal?.addEventListener('abort', onAbort, { once: true })
     queue.add(isNext)
     try {

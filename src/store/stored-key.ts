@@ -3,6 +3,13 @@
  * the user "anon".
  */
 export function userKey(prefix: string, userId: string | null, id: string): string {
-  const user = userId === null ? 'anon' : `user:${encodeURIComponent(userId)}`
-  return `${prefix}${user}:${encodeURIComponent(id)}`
+  const user = userId === null ? 'anon' : `user:${encoded(userId)}`
+  return `${prefix}${user}:${encoded(id)}`
 }
+
+/** Half a surrogate pair has no percent-encoding: it gets one that nothing else has, so that two users never become one. */
+const encoded = (text: string): string =>
+  text.isWellFormed() ? encodeURIComponent(text) : text.replace(/\p{Cs}|\P{Cs}+/gu, encodedPart)
+
+const encodedPart = (part: string): string =>
+  part.isWellFormed() ? encodeURIComponent(part) : `%u${part.charCodeAt(0).toString(16)}`
