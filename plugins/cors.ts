@@ -1,6 +1,16 @@
 import fastifyCors from '@fastify/cors'
 import fp from 'fastify-plugin'
 
+/** What browsers may read of an answer, beside its body. */
+const exposedHeaders = [
+  'x-request-id',
+  'openai-processing-ms',
+  'retry-after',
+  'x-should-retry',
+  'x-conversation-id',
+  'x-signalbox-warning',
+]
+
 export interface CorsOptions {
   /** Origins that browsers may call from; `*` for all. Default all. */
   origins?: readonly string[]
@@ -15,7 +25,7 @@ export const cors = fp<CorsOptions>(
       origin: origins.includes('*') ? '*' : [...origins],
       credentials,
       methods: ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'],
-      exposedHeaders: ['x-request-id', 'openai-processing-ms', 'retry-after', 'x-should-retry'],
+      exposedHeaders,
       maxAge: 86_400,
       // An OPTIONS without Origin is not a preflight, but it is not an error either.
       strictPreflight: false,

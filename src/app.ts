@@ -36,8 +36,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { server, conversations } = config
   const keys = config.auth && new BearerKeyAuth(config.auth)
   const catalog = createCatalog(config.catalog, kindsOf(config.providers))
-  const { directory } = config.store
-  const persistence = directory === undefined ? new MemoryPersistence() : new FilePersistence({ directory })
+  const { kind, directory } = config.store
+  const persistence = kind === 'file' && directory ? new FilePersistence({ directory }) : new MemoryPersistence()
   const app = Fastify({
     // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
     loggerInstance: logger ?? pino({ level: server.logLevel }, pino.destination({ dest: 1, sync: true })),

@@ -51,12 +51,15 @@ export async function loadExtension(path: string): Promise<Extension> {
 /** Helpers may be exported too; but a slip of the pen must not leave a gateway without its auth. */
 function misspelt(names: ReadonlySet<string>, missing: readonly string[]): string[] {
   return [...names].flatMap((name) => {
+    const letters = lettersOf(name)
     const isNear = (other: string): boolean =>
-      distance(name.toLowerCase(), other.toLowerCase()) <= Math.min(2, name.length / 2)
+      letters === lettersOf(other) || distance(name.toLowerCase(), other.toLowerCase()) <= (other.length > 4 ? 2 : 1)
     const meant = known.some((other) => other === name) ? undefined : missing.find(isNear)
     return meant ? [`${name}: unknown export; did you mean "${meant}"?`] : []
   })
 }
+
+const lettersOf = (name: string): string => Array.from(name.toLowerCase()).sort().join('')
 
 function listOf(assert: (value: unknown) => void): (value: unknown, name: string) => string[] {
   return (value, name) => {

@@ -15,8 +15,14 @@ export function* inconsistencies(config: Partial<Config>): Generator<string> {
   }
   if (auth) yield* unusableKeys(auth)
   if (config.conversations) yield* impossibleWaits(config.conversations)
-  for (const name of Object.keys(config.catalog ?? {})) {
+  if (config.store && (config.store.kind === 'file') !== (config.store.directory !== undefined)) {
+    yield 'store: kind "file" and a directory go together'
+  }
+  for (const [name, { prices = {} }] of Object.entries(config.catalog ?? {})) {
     if (!/^[^/]+\/./.test(name)) yield `catalog.${name}: must be named provider/model`
+    if (prices.input === undefined && (prices.cachedInput ?? prices.cacheWrite) !== undefined) {
+      yield `catalog.${name}.prices: a price of cached tokens needs prices.input`
+    }
   }
   if (!providers) return
   const known = Object.keys(providers)
@@ -45,13 +51,15 @@ function* impossibleAgents(
 ): Generator<string> {
   // The demo model answers where no provider is configured.
   const served = [...Object.keys(models ?? {}), ...(providers.length === 0 ? ['demo/echo'] : [])]
+  const isServed = (model: string): boolean =>
+    served.some((id) => (id.endsWith('*') ? model.startsWith(id.slice(0, -1)) : model === id))
   for (const [id, { model, system, systemFile, tools, guardrails }] of Object.entries(agents)) {
     const path = `agents.${id}`
     if (served.includes(id)) yield `${path}: there is a model of that name`
     if (id.endsWith('*')) yield `${path}: an agent's name must not end in "*"`
     if (model.endsWith('*')) yield `${path}.model: must be one model, not a wildcard`
     const provider = model.slice(0, Math.max(0, model.indexOf('/')))
-    if (!served.includes(model) && !providers.includes(provider)) {
+    if (!isServed(model) && !providers.includes(provider)) {
       yield `${path}.model: "${model}" is none of the models, nor is its provider configured`
     }
     if (system !== undefined && systemFile !== undefined) yield `${path}: give either system or systemFile`

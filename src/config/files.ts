@@ -28,7 +28,7 @@ export async function withFiles(
     config: {
       ...config,
       agents: Object.fromEntries(withText),
-      store: store.directory === undefined ? store : { directory: resolve(from, store.directory) },
+      store: store.directory === undefined ? store : { ...store, directory: resolve(from, store.directory) },
       ...(extensions === undefined ? {} : { extensions: resolve(from, extensions) }),
     },
   }

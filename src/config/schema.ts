@@ -192,7 +192,10 @@ const CatalogEntry = Type.Object(
 const ConversationsConfig = Type.Object(
   {
     ttl: Type.Optional(Duration('A conversation is kept this long after its last turn. Default: for good.')),
-    lockTimeout: Duration('A turn waits this long for the one before it; then it is a 409.', '10s'),
+    lockTimeout: Duration(
+      'A turn waits this long for the one before it; then it is a 409. Less than `server.keepAlive`.',
+      '10s',
+    ),
     loaderTimeout: Duration('Loading an agent or a conversation, or saving one, may take this long.', '5s'),
   },
   { ...options, default: {} },
@@ -200,8 +203,12 @@ const ConversationsConfig = Type.Object(
 
 const StoreConfig = Type.Object(
   {
+    kind: Type.Union([Type.Literal('memory'), Type.Literal('file')], {
+      default: 'memory',
+      description: 'memory (lost with the process) or file (for one process).',
+    }),
     directory: Type.Optional(
-      Type.String({ minLength: 1, description: 'Keeps conversations in files there. Default: in memory.' }),
+      Type.String({ minLength: 1, description: 'Of a store of files: where they are, seen from this one.' }),
     ),
   },
   { ...options, default: {} },

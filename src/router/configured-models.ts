@@ -6,7 +6,7 @@ import { milliseconds } from '../config/schema.ts'
 import { createLLM } from '../llm/create-llm.ts'
 import { createDemo } from '../llm/demo.ts'
 import type { LLMClient, Target } from '../types.ts'
-import type { ServerEntry } from './model-router.ts'
+import { ModelRouter, type Route, type ServerEntry } from './model-router.ts'
 import { pinned } from './pinned.ts'
 import { weighted } from './weighted.ts'
 
@@ -56,9 +56,12 @@ export function configuredModels(
           )
           return { model, client, ...shown(client, parts, capabilities) }
         })
-  const byModel = new Map(entries.map(({ model, client }) => [model, client]))
+  const router = new ModelRouter()
+  for (const entry of entries) router.register(entry)
   for (const [model, agent] of Object.entries(agents)) {
-    const client = agentOf(model, agent, byModel.get(agent.model) ?? clientFor(agent.model), parts)
+    const route = router.find(agent.model)
+    const asked = route ? servedBy(route) : clientFor(agent.model)
+    const client = agentOf(model, agent, asked, parts)
     entries.push({ model, client, ...conversationOf(agent), ...shown(client, parts, agent.capabilities) })
   }
   return {
@@ -74,6 +77,10 @@ function clientOf(name: string, { timeouts, ...provider }: ProviderConfig): LLMC
   const inMilliseconds = Object.entries(timeouts ?? {}).map(([phase, duration]) => [phase, milliseconds(duration)])
   return createLLM({ model: `${name}/*`, ...provider, timeouts: Object.fromEntries(inMilliseconds) })
 }
+
+/** Of a wildcard, the one model that is meant. */
+const servedBy = ({ entry, client, model }: Route): LLMClient =>
+  entry.model.endsWith('*') ? pinned(client, model) : client
 
 function agentOf(name: string, agent: AgentConfig, client: LLMClient, parts: ModelParts): AgentLoop {
   const { system, allowExternalTools = true, maxSteps = 10 } = agent

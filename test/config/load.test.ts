@@ -40,7 +40,7 @@ t.test('an empty configuration is the defaults', async (t) => {
         providers: {},
         agents: {},
         conversations: { lockTimeout: '10s', loaderTimeout: '5s' },
-        store: {},
+        store: { kind: 'memory' },
         catalog: {},
       },
       JSON.stringify(yaml),

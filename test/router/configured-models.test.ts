@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { parseConfig } from '../../src/config/load.ts'
-import type { LLMClient } from '../../src/index.ts'
+import { AgentLoop, defineGuardrail, defineTool, type LLMClient } from '../../src/index.ts'
 import { configuredModels } from '../../src/router/configured-models.ts'
 import { startUpstream } from '../upstream.ts'
 
@@ -107,4 +107,84 @@ t.test('what a provider lacks is an error that names it', async (t) => {
   t.throws(() => modelsOf('providers: { vllm: {} }'), { message: /provider "vllm" needs an address/ })
   t.throws(() => modelsOf('providers: { mine: { kind: openai-compatible } }'), { message: /"mine" needs an address/ })
   t.throws(() => modelsOf('providers: { mine: { kind: nonsense, baseURL: "http://x" } }'), { message: /"nonsense"/ })
+})
+
+t.test('agents', async (t) => {
+  const agentsOf = (agents: string, parts = {}) => {
+    const yaml = `
+      providers: { lab: ${lab} }
+      models: { fast: { targets: [{ model: lab/small }] }, all-*: { targets: [{ model: lab/* }] } }
+      ${agents}`
+    return configuredModels(parseConfig(yaml, 'the test', {}), parts)
+  }
+  const clock = defineTool({ name: 'clock', execute: () => 'noon' })
+  const silence = defineGuardrail({ name: 'silence', input: () => ({ reason: 'hush' }) })
+
+  t.test('ask a model, one of a wildcard, or a provider’s', async (t) => {
+    const { entries, close } = agentsOf(
+      'agents: { a: { model: fast, system: Be brief. }, b: { model: all-x }, c: { model: lab/y } }',
+    )
+    t.teardown(close)
+    for (const [id, model, messages] of [
+      ['a', 'small', [{ role: 'system', content: 'Be brief.' }, ...ask.messages]],
+      ['b', 'x', ask.messages],
+      ['c', 'y', ask.messages],
+    ] as const) {
+      const entry = entries.find((each) => each.model === id)
+      t.ok(entry?.client instanceof AgentLoop)
+      await entry?.client.complete({ ...ask, model: id })
+      t.strictSame(upstream.last().body, { model, messages })
+    }
+  })
+
+  t.test('have the tools and guardrails that they name, and only those', async (t) => {
+    const yaml = `
+      extensions: ./extension.ts
+      agents: { tooled: { model: fast, tools: [clock] }, guarded: { model: fast, guardrails: [silence] } }`
+    const { entries, close } = agentsOf(yaml, { tools: [clock], guardrails: [silence] })
+    t.teardown(close)
+    const answer = (id: string) => entries.find(({ model }) => model === id)?.client.complete({ ...ask, model: id })
+    t.match(await answer('tooled'), { choices: [{ finish_reason: 'stop' }] })
+    t.match(upstream.last().body, { tools: [{ function: { name: 'clock' } }] })
+    t.match(await answer('guarded'), { choices: [{ message: { refusal: 'hush' }, finish_reason: 'content_filter' }] })
+  })
+
+  t.test('that name what is not there are refused, with what is', async (t) => {
+    const yaml = (fields: string) => `extensions: ./e.ts\n      agents: { helper: { model: fast, ${fields} } }`
+    t.throws(() => agentsOf(yaml('tools: [clokc]'), { tools: [clock] }), {
+      message: 'agents.helper.tools: the extension has no "clokc"; it has: clock',
+    })
+    t.throws(() => agentsOf(yaml('guardrails: [none]')), {
+      message: 'agents.helper.guardrails: the extension has no "none"; it has: none',
+    })
+  })
+
+  t.test('say what of a conversation is kept', async (t) => {
+    const { entries, close } = agentsOf(`agents:
+        a: { model: fast }
+        b: { model: fast, conversation: { enabled: false } }
+        c: { model: fast, conversation: { maxMessages: 20 } }
+        d: { model: fast, conversation: { maxTokens: 1000 } }`)
+    t.teardown(close)
+    t.strictSame(
+      entries.slice(2).map(({ conversation }) => conversation),
+      [undefined, false, { maxMessages: 20 }, { maxTokens: 1000, maxMessages: undefined }],
+    )
+  })
+
+  t.test('and models show what is known of them, and what the configuration says', async (t) => {
+    const contextWindow = ({ model }: { model: string }) => (model === 'small' ? 8192 : undefined)
+    const yaml = 'agents: { a: { model: fast, capabilities: { vision: true } }, b: { model: lab/y } }'
+    const { entries, close } = agentsOf(yaml, { contextWindow })
+    t.teardown(close)
+    t.strictSame(
+      entries.map(({ model, capabilities }) => [model, capabilities]),
+      [
+        ['fast', { context_window: 8192 }],
+        ['all-*', undefined],
+        ['a', { context_window: 8192, vision: true }],
+        ['b', undefined],
+      ],
+    )
+  })
 })

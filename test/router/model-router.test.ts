@@ -1,5 +1,6 @@
 import t from 'tap'
-import { createDemo, ModelRouter } from '../../src/index.ts'
+import { createDemo, createLLM, defineTool, ModelRouter } from '../../src/index.ts'
+import { completion, startUpstream } from '../upstream.ts'
 
 const client = createDemo()
 const routerOf = (...models: string[]): ModelRouter => {
@@ -110,4 +111,49 @@ t.test('a pattern is no model: a request for one is refused, not sent to the pro
   router.register({ model: 'lab/*', client: createDemo() })
   for (const model of ['lab/*', 'lab/x*']) t.throws(() => router.resolve(model), { message: /not found/ }, model)
   t.ok(router.get('lab/*'), 'though it can be looked up')
+})
+
+t.test('an entry’s own tools', async (t) => {
+  const upstream = await startUpstream()
+  t.teardown(() => upstream.close())
+  const client = createLLM({ model: 'lab/small', baseURL: upstream.baseURL })
+  t.teardown(() => client.close?.())
+  const clock = defineTool({ name: 'clock', execute: () => 'noon' })
+  const messages = [{ role: 'user' as const, content: 'hi' }]
+  const mine = { type: 'function' as const, function: { name: 'mine', parameters: {} } }
+  const offered = () =>
+    (upstream.last().body as { tools?: { function: { name: string } }[] }).tools?.map((tool) => tool.function.name)
+
+  t.test('are offered beside the caller’s, and run here', async (t) => {
+    const router = new ModelRouter()
+    router.register({ model: 'm', client, internalTools: [clock] })
+    const { entry, client: served } = router.resolve('m')
+    t.equal(entry.client, client, 'the entry stays as it was given')
+    upstream.next(completion({ toolCalls: [{ name: 'clock', arguments: '{}' }] }))
+    const answer = await served.complete({ model: 'm', messages, tools: [mine] })
+    t.match(answer.choices, [{ finish_reason: 'stop' }])
+    t.strictSame(offered(), ['clock', 'mine'])
+    t.match((upstream.last().body as { messages: unknown[] }).messages.at(-1), { role: 'tool', content: 'noon' })
+  })
+
+  t.test('without the caller’s, where those are not wanted', async (t) => {
+    const router = new ModelRouter()
+    router.register({ model: 'm', client, internalTools: [clock], allowExternalTools: false })
+    router.register({ model: 'n', client, allowExternalTools: false })
+    const warnings: string[] = []
+    const call = { onWarning: (warning: string) => warnings.push(warning) }
+    await router.resolve('m').client.complete({ model: 'm', messages, tools: [mine] }, call)
+    t.strictSame(offered(), ['clock'])
+    await router.resolve('n').client.complete({ model: 'n', messages, tools: [mine], tool_choice: 'required' }, call)
+    t.strictSame(upstream.last().body, { model: 'small', messages })
+    t.equal(warnings.length, 2)
+  })
+
+  t.test('of one name, or ill-formed, are refused at registration, and the model is not registered', async (t) => {
+    const router = new ModelRouter()
+    t.throws(() => router.register({ model: 'm', client, internalTools: [clock, clock] }), { message: /"clock"/ })
+    const nameless = { name: '', execute: () => 1 }
+    t.throws(() => router.register({ model: 'm', client, internalTools: [nameless] }), { name: 'TypeError' })
+    t.equal(router.find('m'), undefined)
+  })
 })

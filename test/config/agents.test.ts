@@ -1,0 +1,100 @@
+import t from 'tap'
+import { ConfigError } from '../../src/config/config-error.ts'
+import { parseConfig } from '../../src/config/load.ts'
+
+function problemsOf(yaml: string): readonly string[] {
+  try {
+    parseConfig(yaml, 'the test', {})
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems
+    throw error
+  }
+  return []
+}
+const lab = 'providers: { lab: { kind: openai-compatible, baseURL: "http://lab/v1" } }'
+
+t.test('an agent needs a model and no more', async (t) => {
+  const { agents } = parseConfig(`${lab}\nagents: { helper: { model: lab/small } }`, 'the test', {})
+  t.strictSame(agents, { helper: { model: 'lab/small' } })
+  t.strictSame(problemsOf('agents: { helper: {} }'), ['agents.helper: must have required properties model'])
+})
+
+t.test('its model is one of the models, by name or by a wildcard, or a provider’s', async (t) => {
+  const models = 'models: { fast: { targets: [{ model: lab/small }] }, "all-*": { targets: [{ model: "lab/*" }] } }'
+  for (const model of ['fast', 'all-of-them', 'lab/other']) {
+    t.strictSame(problemsOf(`${lab}\n${models}\nagents: { helper: { model: ${model} } }`), [], model)
+  }
+  t.strictSame(problemsOf('agents: { helper: { model: demo/echo } }'), [], 'the demo, where there is no provider')
+  for (const model of ['slow', 'other/small', 'demo/echo']) {
+    t.strictSame(problemsOf(`${lab}\n${models}\nagents: { helper: { model: ${model} } }`), [
+      `agents.helper.model: "${model}" is none of the models, nor is its provider configured`,
+    ])
+  }
+})
+
+t.test('what cannot be is told, all at once', async (t) => {
+  t.strictSame(
+    problemsOf(`
+      ${lab}
+      models: { fast: { targets: [{ model: lab/small }] } }
+      agents:
+        fast: { model: lab/small }
+        "all*": { model: "lab/*" }
+        both: { model: fast, system: Be brief., systemFile: prompt.md }
+        tooled: { model: fast, tools: [clock] }
+        guarded: { model: fast, guardrails: [discretion] }`),
+    [
+      'agents.fast: there is a model of that name',
+      'agents.all*: an agent\'s name must not end in "*"',
+      'agents.all*.model: must be one model, not a wildcard',
+      'agents.both: give either system or systemFile',
+      'agents.tooled: its tools and guardrails come from a module; name it in extensions',
+      'agents.guarded: its tools and guardrails come from a module; name it in extensions',
+    ],
+  )
+})
+
+t.test('wrong types and unknown keys have their paths', async (t) => {
+  const helper = (fields: string) => `agents: { helper: { model: demo/echo, ${fields} } }`
+  for (const [fields, problem] of [
+    ['maxSteps: 0', /^agents\.helper\.maxSteps: must be >= 1$/],
+    ['tools: clock', /^agents\.helper\.tools: must be array$/],
+    ['allowExternalTools: maybe', /^agents\.helper\.allowExternalTools: must be boolean$/],
+    ['conversation: { maxTokens: -1 }', /^agents\.helper\.conversation\.maxTokens: must be >= 1$/],
+    ['sytem: x', /^agents\.helper\.sytem: unknown key; did you mean "system"\?$/],
+    ['conversation: { enable: true }', /^agents\.helper\.conversation\.enable: unknown key; did you mean "enabled"\?$/],
+  ] as const) {
+    t.match(problemsOf(helper(fields)), [problem], fields)
+  }
+})
+
+t.test('waits that cannot be', async (t) => {
+  for (const [yaml, problem] of [
+    ['conversations: { ttl: 0s }', /^conversations\.ttl: must be longer than 0s$/],
+    ['conversations: { loaderTimeout: 0s }', /^conversations\.loaderTimeout: must be longer than 0s$/],
+    ['conversations: { lockTimeout: 5 }', /^conversations\.lockTimeout: must be/],
+  ] as const) {
+    t.match(problemsOf(yaml), [problem], yaml)
+  }
+  t.strictSame(problemsOf('conversations: { ttl: 30d, lockTimeout: 0s }'), [])
+})
+
+t.test('a store of files has a directory, and no other has', async (t) => {
+  const problem = ['store: kind "file" and a directory go together']
+  t.strictSame(problemsOf('store: { kind: file }'), problem)
+  t.strictSame(problemsOf('store: { directory: ./data }'), problem)
+  t.strictSame(problemsOf('store: { kind: file, directory: ./data }'), [])
+  t.match(problemsOf('store: { kind: tape }'), [/^store\.kind: must be/])
+})
+
+t.test('the catalog is by provider and model', async (t) => {
+  t.strictSame(problemsOf('catalog: { small: { contextWindow: 8192 } }'), [
+    'catalog.small: must be named provider/model',
+  ])
+  t.match(problemsOf('catalog: { lab/small: { prices: { input: -1 } } }'), [
+    /^catalog\.lab\/small\.prices\.input: must be >= 0$/,
+  ])
+  t.strictSame(problemsOf('catalog: { lab/small: { prices: { cachedInput: 1 } } }'), [
+    'catalog.lab/small.prices: a price of cached tokens needs prices.input',
+  ])
+})
