@@ -16,6 +16,7 @@ export interface AgentLoaderOptions {
 /** Agents per request: by user, by tenant, from a database. */
 export const agentLoader = fp<AgentLoaderOptions>(
   async (app, { loader }) => {
+    if (app.hasDecorator('oaiServer')) throw new Error('register agent-loader before oai-server, which takes it up')
     app.decorate('agentLoader', loader)
   },
   { name: 'signalbox-agent-loader' },

@@ -18,6 +18,10 @@ export type ConversationLoaderOptions =
 /** Conversations that outlive a request. */
 export const conversationLoader = fp<ConversationLoaderOptions>(
   async (app, options) => {
+    if (app.hasDecorator('oaiServer'))
+      throw new Error('register conversation-loader before oai-server, which takes it up')
+    if (!('loader' in options) && !options.persistence)
+      throw new TypeError('conversation-loader needs a loader or a persistence')
     app.decorate(
       'conversationLoader',
       'loader' in options ? options.loader : storedConversations(options.persistence, options),

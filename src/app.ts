@@ -74,7 +74,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(oaiServer, {
     prices: catalog,
     hiddenStepsPersistence: persistence,
-    lockTimeoutMs: milliseconds(conversations.lockTimeout),
+    lockTimeoutMs: lockTimeoutOf(config),
     loaderTimeoutMs: milliseconds(conversations.loaderTimeout),
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },
     keepAliveMs: milliseconds(server.keepAlive),
@@ -82,6 +82,12 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(drain, { timeoutMs: milliseconds(server.drainTimeout) })
   return app
 }
+
+/** A turn that has waited in vain must learn it before its stream is kept alive, and so begun. */
+const lockTimeoutOf = ({ server, conversations }: Config): number =>
+  conversations.lockTimeout === undefined
+    ? Math.min(10_000, (milliseconds(server.keepAlive) * 2) / 3)
+    : milliseconds(conversations.lockTimeout)
 
 /** What providers with names of their own are, for those who know providers by their usual names. */
 const kindsOf = (providers: Config['providers']): Record<string, string> =>

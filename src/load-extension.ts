@@ -53,7 +53,7 @@ function misspelt(names: ReadonlySet<string>, missing: readonly string[]): strin
   return [...names].flatMap((name) => {
     const letters = lettersOf(name)
     const isNear = (other: string): boolean =>
-      letters === lettersOf(other) || distance(name.toLowerCase(), other.toLowerCase()) <= (other.length > 4 ? 2 : 1)
+      letters === lettersOf(other) || distance(name.toLowerCase(), other.toLowerCase()) <= (other.length > 5 ? 2 : 1)
     const meant = known.some((other) => other === name) ? undefined : missing.find(isNear)
     return meant ? [`${name}: unknown export; did you mean "${meant}"?`] : []
   })

@@ -9,6 +9,7 @@ import { type Config, milliseconds } from './config/schema.ts'
 import { environment } from './env.ts'
 import type { Extension } from './extension.ts'
 import { loadExtension } from './load-extension.ts'
+import { unknownParts } from './router/configured-agents.ts'
 import { configuredModels } from './router/configured-models.ts'
 import { loggable } from './server/errors.ts'
 
@@ -33,7 +34,7 @@ async function main(): Promise<void> {
   checkTogether(loaded, extension)
   if (flags['check-config']) {
     process.stdout.write(`${loaded.file ?? 'the default configuration'} is valid\n`)
-    return
+    end(0)
   }
   const app = await buildApp({ config: loaded.config, extension })
   closeOnSignal(app, loaded.config.server)
@@ -44,12 +45,14 @@ async function main(): Promise<void> {
 
 /** What neither the configuration nor its extension can say alone. */
 function checkTogether({ config, file }: LoadedConfig, extension: Extension): void {
-  const problems =
-    config.auth && extension.auth ? ['auth: the extension has an auth of its own; leave out auth.keys'] : []
-  try {
-    void configuredModels(config, extension).close()
-  } catch (error) {
-    problems.push(error instanceof Error ? error.message : String(error))
+  const problems = [...unknownParts(config.agents, extension)]
+  if (config.auth && extension.auth) problems.push('auth: the extension has an auth of its own; leave out auth.keys')
+  if (problems.length === 0) {
+    try {
+      void configuredModels(config, extension).close()
+    } catch (error) {
+      problems.push(error instanceof Error ? error.message : String(error))
+    }
   }
   if (problems.length > 0) throw new ConfigError(file ?? 'the default configuration', problems)
 }
@@ -82,11 +85,16 @@ function closeOnSignal(app: FastifyInstance, { drainDelay }: Config['server']): 
   })
 }
 
+/** At once: an extension may have opened what would keep the process alive. */
+function end(code: number): never {
+  process.exit(code)
+}
+
 try {
   await main()
 } catch (error) {
   const message = error instanceof Error ? error.message : String(error)
   const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
   process.stderr.write(`${message}${inUse ? '; stop what runs there, or set PORT' : ''}\n`)
-  process.exitCode = 1
+  end(1)
 }

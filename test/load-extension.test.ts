@@ -90,11 +90,25 @@ t.test('also those that are like a known one, when that is exported too', async 
   t.strictSame(Object.keys(await load(t, code)), ['tools', 'auth'])
 })
 
+t.test('and those that are no more than short', async (t) => {
+  for (const name of ['path', 'math', 'hash', 'pool', 'models', 'roles', 'at']) {
+    t.strictSame(
+      Object.keys(await load(t, `export const ${name} = 1, agentLoader = { load() {} }`)),
+      ['agentLoader'],
+      name,
+    )
+  }
+})
+
 t.test('an export that is probably misspelt is refused', async (t) => {
   const misspelt = {
     tool: 'tools',
     Tools: 'tools',
     tolos: 'tools',
+    tols: 'tools',
+    toolz: 'tools',
+    aut: 'auth',
+    Auth: 'auth',
     guardRails: 'guardrails',
     agentloader: 'agentLoader',
     agentLoaders: 'agentLoader',

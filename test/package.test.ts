@@ -1,5 +1,16 @@
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { isBuiltin } from 'node:module'
+import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Exit, Program, root } from './process.ts'
@@ -9,6 +20,17 @@ interface Manifest {
   files: string[]
   dependencies: Record<string, string>
   peerDependencies?: Record<string, string>
+}
+
+interface Lock {
+  packages: Record<
+    string,
+    {
+      dev?: boolean
+      peerDependencies?: Record<string, string>
+      peerDependenciesMeta?: Record<string, { optional?: boolean }>
+    }
+  >
 }
 
 interface Packed {
@@ -97,6 +119,37 @@ t.test('whoever installs it gets all that it imports', async (t) => {
     t.same(names.filter(notBrought), [])
   })
 
+  t.test('but not the client of OpenAI, whose types alone it speaks of', async (t) => {
+    t.notOk(importsOf('.js').includes('openai'))
+    t.ok(importsOf('.d.ts').includes('openai'))
+  })
+
+  t.test('and nothing that it does not use', async (t) => {
+    const files = packed?.files.filter(({ path }) => path.endsWith('.js')) ?? []
+    const code = files.map(({ path }) => readFileSync(join(installed, path), 'utf8')).join('\n')
+    const isNamed = (name: string): boolean => new RegExp(`['"]${name}(/[^'"]*)?['"]`).test(code)
+    t.same(
+      Object.keys(dependencies).filter((name) => !isNamed(name)),
+      [],
+    )
+  })
+
+  t.test('with what its dependencies want beside them', async (t) => {
+    const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as Lock
+    const wanted = Object.keys(dependencies).flatMap((name) => {
+      const { peerDependencies = {}, peerDependenciesMeta = {} } = packages[`node_modules/${name}`] ?? {}
+      return Object.keys(peerDependencies).filter((peer) => !peerDependenciesMeta[peer]?.optional)
+    })
+    t.ok(wanted.includes('zod'))
+    const { dev: isForDevelopment } = packages['node_modules/tap'] ?? {}
+    t.equal(isForDevelopment, true)
+    t.same(
+      wanted.filter((name) => packages[`node_modules/${name}`]?.dev !== undefined),
+      [],
+      'also where those for development are left out',
+    )
+  })
+
   t.test('in its types, which are `any` without', async (t) => {
     const names = importsOf('.d.ts')
     t.ok(names.includes('fastify'))
@@ -153,6 +206,39 @@ t.test('the signalbox command', async (t) => {
   t.test('shows its help', async (t) => {
     const { stdout } = await succeed(t, command, ['--help'], project)
     t.match(stdout, /^Usage: signalbox/)
+  })
+
+  t.test('runs an agent on an extension that lies far away', async (t) => {
+    const cwd = mkdtempSync(join(tmpdir(), 'signalbox-'))
+    t.teardown(() => rmSync(cwd, { recursive: true, force: true }))
+    writeFileSync(
+      join(cwd, 'signalbox.yaml'),
+      `extensions: ./extension.ts
+agents: { helper: { model: demo/echo, tools: [clock], guardrails: [polite] } }`,
+    )
+    writeFileSync(
+      join(cwd, 'extension.ts'),
+      `import { defineGuardrail, defineTool, type Extension } from 'signalbox'
+import Type from 'typebox'
+export const tools: Extension['tools'] = [
+  defineTool({ name: 'clock', parameters: Type.Object({ zone: Type.String() }), execute: ({ zone }) => 'noon in ' + zone }),
+]
+export const guardrails = [
+  defineGuardrail({ name: 'polite', input: (said) => (JSON.stringify(said).includes('rude') ? { reason: 'No.' } : null) }),
+]`,
+    )
+    const gateway = new Program(t, command, { cwd, env: { PORT: '0' } })
+    const [, url] = await gateway.says(/running at (http:\S+):/)
+    const answerTo = async (content: string): Promise<unknown> => {
+      const body = JSON.stringify({ model: 'helper', messages: [{ role: 'user', content }] })
+      const response = await fetch(`${url}/v1/chat/completions`, { method: 'POST', body })
+      const { choices } = (await response.json()) as { choices: { message: unknown }[] }
+      return choices[0]?.message
+    }
+    t.match(await answerTo('clock'), { content: /The tool answered: noon in/ })
+    t.match(await answerTo('something rude'), { refusal: 'No.' })
+    gateway.kill('SIGINT')
+    t.match(await gateway.exited, { code: 0, stderr: '' })
   })
 
   t.test('runs the gateway', async (t) => {

@@ -7,6 +7,7 @@ import { remembered } from './remembered.ts'
 import type { AgentTool } from './tool.ts'
 import { ToolLoop } from './tool-loop.ts'
 import { Toolbox } from './toolbox.ts'
+import { unlessAborted } from './unless-aborted.ts'
 import { withoutTools } from './without-tools.ts'
 
 export interface AgentLoopOptions {
@@ -81,11 +82,17 @@ export class AgentLoop implements LLMClient {
 
   #remembering(client: LLMClient): LLMClient {
     let last = Promise.resolve()
-    return remembered(client, async () => {
+    return remembered(client, async ({ signal }) => {
       const before = last
       const { promise, resolve } = Promise.withResolvers<void>()
       last = promise
-      await before
+      try {
+        await unlessAborted(signal, () => before)
+      } catch (error) {
+        // Who is next still waits for those before.
+        void before.then(resolve)
+        throw error
+      }
       return {
         history: this.#history?.fork() ?? new ConversationHistory(),
         save: async (history) => {

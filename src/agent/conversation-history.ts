@@ -67,9 +67,9 @@ export class ConversationHistory {
   }
 
   /**
-   * Drops the oldest messages until the rest is within the limits. The system and developer messages at the front always
-   * stay, and so does the newest exchange, even if they alone are over a limit. A tool's result never stays without the
-   * assistant message that called the tool; one that nobody called is dropped.
+   * Drops the oldest turns, each the user's message and what it led to, until the rest is within the limits. The system and
+   * developer messages at the front always stay, and so does the newest turn, even if they alone are over a limit. A tool's
+   * result never stays without the assistant message that called the tool; one that nobody called is dropped.
    *
    * @throws RangeError for a limit that is no positive integer, or for none.
    */

@@ -11,5 +11,7 @@ export type CreateAgentOptions = Omit<AgentLoopOptions, 'client'> & (CreateLLMOp
  * @throws Error naming what is missing or wrong: a key, a known provider, a tool's name
  */
 export function createAgent(options: CreateAgentOptions): AgentLoop {
-  return new AgentLoop('client' in options ? options : { ...options, client: createLLM(options) })
+  return new AgentLoop(
+    'client' in options && options.client ? options : { ...options, client: createLLM(options as CreateLLMOptions) },
+  )
 }

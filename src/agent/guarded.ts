@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { isObject } from '../json.ts'
 import type {
   CallOptions,
@@ -10,8 +9,11 @@ import type {
   Target,
   Usage,
 } from '../types.ts'
+import { textIn } from './content.ts'
 import type { Guardrail, GuardrailContext, Verdict } from './guardrail.ts'
+import { RefusedStream, refusal } from './refusal.ts'
 import type { BeforeTool } from './toolbox.ts'
+import { unlessAborted } from './unless-aborted.ts'
 import { sumUsage } from './usage-sum.ts'
 
 /** Characters of a streamed answer that are held back until the guardrails have seen them. */
@@ -50,27 +52,30 @@ export function guarded(client: LLMClient, guardrails: readonly Guardrail[]): LL
       try {
         await checkInput(request, call)
         answer = await client.complete(request, spent.call)
-        for (const { message } of answer.choices) if (message.content) await checkOutput(message.content, call)
+        for (const { message } of answer.choices ?? []) {
+          const text = textIn(message?.content)
+          if (text) await checkOutput(text, call)
+        }
         return answer
       } catch (error) {
         const { stage, reason } = reportIn(error)
-        return refusal(reason, request, answer ?? usageField(spent.usage(stage)))
+        return refusal(reason, request, answer, spent.usage(stage))
       }
     },
 
     async *stream(request, call = {}) {
       const spent = spending(call)
-      let head: ChatCompletionChunk | undefined
+      const refused = new RefusedStream(request)
       try {
         await checkInput(request, call)
         const chunks = client.stream(request, spent.call)
         for await (const chunk of watchesOutput ? windows(chunks, (text) => checkOutput(text, call)) : chunks) {
-          head ??= chunk
+          refused.sent(chunk)
           yield chunk
         }
       } catch (error) {
         const { stage, reason } = reportIn(error)
-        yield* refusalChunks(reason, request, head, spent.usage(stage))
+        yield* refused.end(reason, spent.usage(stage))
       }
     },
 
@@ -87,11 +92,15 @@ async function check(
 ): Promise<void> {
   const { signal, requestId, userId = null, conversationId } = call
   const context = { signal, requestId, userId, conversationId }
-  const verdicts = await Promise.all(guardrails.map(async (guardrail) => ask(guardrail, context)))
+  const verdicts = await unlessAborted(signal, () =>
+    Promise.all(guardrails.map(async (guardrail) => ask(guardrail, context))),
+  )
   for (const [index, verdict] of verdicts.entries()) {
-    if (!isObject(verdict)) continue
+    if (!verdict) continue
     const guardrail = guardrails[index]?.name ?? ''
-    const report = { guardrail, stage, reason: String(verdict.reason ?? 'stopped by a guardrail') }
+    // Whatever it means, it is not that all is well.
+    if (!isObject(verdict)) throw new TypeError(`the guardrail "${guardrail}" must answer with { reason } or nothing`)
+    const report = { guardrail, stage, reason: String(verdict.reason || 'stopped by a guardrail') }
     call.onGuardrail?.(report)
     throw new Tripped(report)
   }
@@ -110,9 +119,10 @@ async function* windows(
     let isEnd = false
     for (const { index, delta, finish_reason } of chunk.choices ?? []) {
       if (finish_reason) isEnd = true
-      if (!delta?.content) continue
-      unchecked += delta.content.length
-      texts.set(index, (texts.get(index) ?? '') + delta.content)
+      const text = textIn(delta?.content)
+      if (!text) continue
+      unchecked += text.length
+      texts.set(index, (texts.get(index) ?? '') + text)
     }
     if (unchecked > 0 && unchecked < outputWindow && !isEnd) continue
     if (unchecked > 0) for (const text of texts.values()) await checkText(text)
@@ -145,43 +155,4 @@ function spending(call: CallOptions) {
     usage: (stage: GuardrailReport['stage']): Usage | undefined =>
       stage === 'input' ? { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 } : sumUsage(usages),
   }
-}
-
-const usageField = (usage: Usage | undefined) => (usage ? { usage } : {})
-
-const headOf = (request: ChatRequest) => ({
-  id: `chatcmpl-${randomUUID()}`,
-  created: Math.floor(Date.now() / 1000),
-  model: request.model,
-})
-
-/** The answer that a stopped turn ends with. */
-function refusal(reason: string, request: ChatRequest, answer: Partial<ChatCompletion>): ChatCompletion {
-  const message = { role: 'assistant' as const, content: null, refusal: reason }
-  return {
-    ...headOf(request),
-    object: 'chat.completion',
-    ...answer,
-    choices: [{ index: 0, message, logprobs: null, finish_reason: 'content_filter' }],
-  }
-}
-
-/** How a stopped stream ends: with the reason as a refusal. Nothing of what was held back goes out. */
-function* refusalChunks(
-  reason: string,
-  request: ChatRequest,
-  first: ChatCompletionChunk | undefined,
-  usage: Usage | undefined,
-): Generator<ChatCompletionChunk> {
-  const wantsUsage = request.stream_options?.include_usage === true
-  const { choices: _choices, ...head } = first ?? {
-    ...headOf(request),
-    object: 'chat.completion.chunk' as const,
-    ...(wantsUsage ? { usage: null } : {}),
-    choices: [],
-  }
-  const role = first ? {} : { role: 'assistant' as const, content: null }
-  yield { ...head, choices: [{ index: 0, delta: { ...role, refusal: reason }, logprobs: null, finish_reason: null }] }
-  yield { ...head, choices: [{ index: 0, delta: {}, logprobs: null, finish_reason: 'content_filter' }] }
-  if (wantsUsage && usage) yield { ...head, choices: [], usage }
 }

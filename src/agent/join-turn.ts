@@ -11,8 +11,8 @@ export interface JoinedTurn {
 
 /**
  * Joins what a request brings with what is stored. A request with a message of the assistant's is a transcript: it is the
- * truth, and replaces what is stored, all of it or the turn that it goes on with. Anything else is appended; its system messages, which clients send with every turn,
- * replace those at the front.
+ * truth, and replaces what is stored, all of it or the turn that it goes on with. Anything else is appended; its system
+ * messages, which clients send with every turn, replace those at the front.
  */
 export function joinTurn(
   stored: ConversationHistory,
@@ -32,14 +32,13 @@ export function joinTurn(
 function replaced(stored: ConversationHistory, request: readonly ChatMessage[]): ConversationHistory {
   const [instructions, transcript] = parted(request)
   const [storedInstructions, before] = parted(stored.messages)
-  const begin = before.findLastIndex(({ role }) => role === 'user')
-  const turn = before.slice(Math.max(begin, 0))
-  const answered = transcript.findLastIndex(({ role }) => role === 'assistant') + 1
+  const last = transcript.findLastIndex(({ role }) => role === 'assistant')
+  const call = signature(transcript[last])
+  const begin = before.findLastIndex((message) => message.role === 'assistant' && signature(message) === call) - last
   const goesOn =
     begin > 0 &&
-    transcript.length > turn.length &&
-    transcript[answered]?.role === 'tool' &&
-    turn.every((message, index) => signature(message) === signature(transcript[index]))
+    transcript[last + 1]?.role === 'tool' &&
+    transcript.slice(0, last).every((message, index) => signature(message) === signature(before[begin + index]))
   if (!goesOn) return new ConversationHistory(request)
   const front = instructions.length > 0 ? instructions : storedInstructions
   return new ConversationHistory([...front, ...before.slice(0, begin), ...transcript])

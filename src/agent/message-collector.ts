@@ -1,5 +1,7 @@
 import { isObject } from '../json.ts'
 import type { ChatCompletion, ChatMessage, ChunkDelta } from '../types.ts'
+import { CallOrder } from './call-order.ts'
+import { joinContent } from './content.ts'
 
 /** An assistant's message as a request carries it. */
 export type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
@@ -11,18 +13,20 @@ type AnswerCalls = NonNullable<AnswerMessage['tool_calls']>
 /** Puts an assistant's message together from the deltas of one choice of a stream. */
 export class MessageCollector {
   readonly #fields: Fields = {}
+  readonly #order = new CallOrder()
   readonly #calls: Fields[] = []
 
   add({ role: _role, tool_calls, ...rest }: ChunkDelta): void {
     merge(this.#fields, rest)
-    for (const { index, ...call } of tool_calls ?? []) {
-      this.#calls[index] ??= {}
-      merge(this.#calls[index], call)
+    for (const delta of tool_calls ?? []) {
+      const { index: _index, ...call } = delta
+      const place = this.#order.placeOf(delta)
+      this.#calls[place] = merge(this.#calls[place] ?? {}, call)
     }
   }
 
   get message(): AssistantMessage {
-    const calls = this.#calls.filter((call) => call !== undefined) as unknown as AnswerCalls
+    const calls = this.#calls as unknown as AnswerCalls
     return toRequestMessage({ ...this.#fields, ...(calls.length > 0 ? { tool_calls: calls } : {}) })
   }
 }
@@ -30,23 +34,35 @@ export class MessageCollector {
 /** Said once and for all: a second time it is repeated, not continued. */
 const constants = new Set(['id', 'type', 'name'])
 
-/** Texts are continued, lists get longer, objects are merged; of anything else the last word counts. */
-function merge(into: Fields, delta: object): void {
+/**
+ * Texts are continued, lists get longer, objects are merged; of anything else the last word counts. Changes and returns `into`,
+ * and nothing that `delta` holds: what is not ours is copied before it grows.
+ */
+export function merge(into: Fields, delta: object): Fields {
   for (const [name, value] of Object.entries(delta)) {
-    const before = into[name]
-    if (value === undefined || (value === null && before !== undefined && name !== 'extra_content')) continue
-    if (typeof before === 'string' && typeof value === 'string' && !constants.has(name)) into[name] = before + value
-    else if (Array.isArray(before) && Array.isArray(value)) into[name] = [...before, ...value]
-    else if (isObject(before) && isObject(value)) merge(before, value)
-    else into[name] = isObject(value) ? merged({}, value) : value
+    // Assigned, it would be the object's prototype, and merged into, that of all objects.
+    if (name === '__proto__') continue
+    const before = Object.hasOwn(into, name) ? into[name] : undefined
+    if (before === undefined) {
+      if (value !== undefined) into[name] = isObject(value) ? merge({}, value) : value
+    } else if (value !== undefined && !isSilent(name, value)) into[name] = continued(name, before, value)
   }
-}
-
-/** The deltas are not ours to change: what they hold is copied before it grows. */
-function merged(into: Fields, delta: object): Fields {
-  merge(into, delta)
   return into
 }
+
+/** Many servers fill up the fields of a delta that have nothing to say. */
+const isSilent = (name: string, value: unknown): boolean =>
+  (value === null && name !== 'extra_content') || (value === '' && constants.has(name))
+
+function continued(name: string, before: unknown, value: unknown): unknown {
+  if (name === 'content' && isContent(before) && isContent(value)) return joinContent(before, value)
+  if (typeof before === 'string' && typeof value === 'string' && !constants.has(name)) return before + value
+  if (Array.isArray(before) && Array.isArray(value)) return [...before, ...value]
+  if (!isObject(value)) return value
+  return merge(isObject(before) ? before : {}, value)
+}
+
+const isContent = (value: unknown): value is string | unknown[] => typeof value === 'string' || Array.isArray(value)
 
 /**
  * An answer's message as the next request carries it: without the fields that are there to say that nothing is, and of a

@@ -1,8 +1,11 @@
-import type { ChatCompletion, ChatCompletionChunk, ChunkDelta, Usage } from '../types.ts'
+import type { ChatCompletion, ChatCompletionChunk, ChunkChoice, ChunkDelta, Usage } from '../types.ts'
+import { type CallDelta, CallOrder } from './call-order.ts'
+import { type ChunkHead, headOf } from './chunk-head.ts'
+import { joinContent } from './content.ts'
+import { merge } from './message-collector.ts'
 
-type Head = Omit<ChatCompletionChunk, 'choices'>
-type CallDelta = NonNullable<ChunkDelta['tool_calls']>[number] & { custom?: { name?: string } }
 type FinishReason = ChatCompletion['choices'][number]['finish_reason']
+type Delta = ChunkDelta & { reasoning_content?: string | null; extra_content?: object | null }
 
 export interface RunStreamOptions {
   /** Whether a tool of this name is the caller's. */
@@ -11,102 +14,141 @@ export interface RunStreamOptions {
   holdsText: boolean
 }
 
+/** The calls of one step: of each, the index that it has for the caller, or nothing yet, or that it is hidden. */
+interface StepCalls {
+  order: CallOrder
+  indexes: Map<number, number | 'hidden'>
+  unnamed: Map<number, Record<string, unknown>>
+}
+
+const newCalls = (): StepCalls => ({ order: new CallOrder(), indexes: new Map(), unnamed: new Map() })
+
+/** Something has gone out in this step, or in one before it. */
+interface Heard {
+  now: boolean
+  before: boolean
+}
+
+const stepped = ({ now, before }: Heard): Heard => ({ now: false, before: before || now })
+
 /**
  * The streams of all steps of a run as the one stream that the caller sees: one id, one role, one finish reason, and of the
  * tool calls only the caller's own.
  */
 export class RunStream {
   readonly #options: RunStreamOptions
-  #head: Head | undefined
-  #hasRole = false
-  /** Text has gone out in this step, or in one before it. */
-  #hasText = { now: false, before: false }
-  /** The index that a call has for the caller, by the one that the model gave it in this step; undefined for a hidden one. */
-  #indexes = new Map<number, number | undefined>()
-  #unnamed = new Map<number, CallDelta>()
+  #head: ChunkHead | undefined
+  #text: Heard = { now: false, before: false }
+  #thoughts: Heard = { now: false, before: false }
+  #isSigned = false
+  #calls = newCalls()
   #visibleCalls = 0
   #held: ChatCompletionChunk[] = []
+  /** The chunk that ended the step, without what has gone out of it. */
+  #last: ChatCompletionChunk | undefined
 
   constructor(options: RunStreamOptions) {
     this.#options = options
   }
 
-  /** What the caller sees of a chunk, if anything. */
-  visible(chunk: ChatCompletionChunk): ChatCompletionChunk | undefined {
-    const { choices, ...head } = chunk
-    this.#head ??= 'usage' in head ? { ...head, usage: null } : head
-    const [choice] = choices ?? []
-    if (!choice) return chunk.usage ? undefined : chunk
-    const delta = this.#visibleDelta(choice.delta ?? {})
-    if (!delta) return undefined
-    const { id, created, model } = this.#head
-    const usage = 'usage' in chunk ? { usage: null } : {}
-    const visible = { ...chunk, id, created, model, ...usage, choices: [{ ...choice, delta, finish_reason: null }] }
-    if (!this.#options.holdsText || !delta.content) return visible
-    this.#held.push(visible)
-    return undefined
+  /** What the caller sees of a chunk. */
+  visible(chunk: ChatCompletionChunk): ChatCompletionChunk[] {
+    const [choice] = chunk.choices ?? []
+    // What comes before the answer (Azure's word on the prompt) is not of it, and has no id.
+    if (!choice) return chunk.usage ? [] : [this.#head ? { ...chunk, ...this.#identity(this.#head) } : chunk]
+    const isFirst = !this.#head
+    this.#head ??= headOf(chunk)
+    const head = { ...chunk, ...this.#identity(this.#head), ...('usage' in chunk ? { usage: null } : {}) }
+    const { content, ...delta } = this.#visibleDelta(choice.delta ?? {})
+    const isHeld = this.#options.holdsText && Boolean(content)
+    const says = Object.values(delta).some((value) => value !== null && value !== undefined) || 'extra_content' in delta
+    const shown = isFirst || says || (Boolean(content) && !isHeld)
+    const seen: ChunkChoice = { ...choice, finish_reason: null }
+    if (choice.finish_reason) this.#last = shown || isHeld ? this.#rest(choice) : { ...head, choices: [choice] }
+    if (isHeld) this.#held.push({ ...head, choices: [{ ...seen, delta: { content: content ?? '' } }] })
+    if (!shown) return []
+    const role = isFirst ? { role: 'assistant' as const } : {}
+    const text = content === undefined || (isHeld && !isFirst) ? {} : { content: isHeld ? '' : content }
+    const logprobs = isHeld ? { logprobs: null } : {}
+    return [{ ...head, choices: [{ ...seen, ...logprobs, delta: { ...role, ...text, ...delta } }] }]
   }
 
   /** The step is over. Returns what was held back, if it is to go out. */
   endStep(isLast: boolean): ChatCompletionChunk[] {
     const held = isLast ? this.#held : []
     this.#held = []
-    this.#indexes = new Map()
-    this.#unnamed = new Map()
-    this.#hasText = { now: false, before: this.#hasText.before || (this.#hasText.now && !this.#options.holdsText) }
+    this.#calls = newCalls()
+    if (!isLast) this.#last = undefined
+    this.#text = this.#options.holdsText ? { now: false, before: false } : stepped(this.#text)
+    this.#thoughts = stepped(this.#thoughts)
     return held
   }
 
   finish(finish_reason: FinishReason): ChatCompletionChunk {
-    const delta: ChunkDelta = this.#hasRole ? {} : { role: 'assistant', content: '' }
-    return { ...this.#envelope(), choices: [{ index: 0, delta, logprobs: null, finish_reason }] }
+    const { choices, ...head } = this.#last ?? { ...this.#envelope(), choices: [] }
+    const choice = choices[0] ?? { index: 0, logprobs: null }
+    return { ...head, choices: [{ ...choice, delta: {}, finish_reason }] }
   }
 
   usage(usage: Usage): ChatCompletionChunk {
     return { ...this.#envelope(), choices: [], usage }
   }
 
-  #envelope(): Head {
+  #envelope(): ChunkHead {
     if (this.#head) return this.#head
     throw new TypeError('a run streams at least one chunk before it ends')
   }
 
-  #visibleDelta({ role, content, tool_calls, ...rest }: ChunkDelta): ChunkDelta | undefined {
+  #identity({ id, object, created, model }: ChunkHead): Pick<ChunkHead, 'id' | 'object' | 'created' | 'model'> {
+    return { id, object, created, model }
+  }
+
+  #rest(choice: ChunkChoice): ChatCompletionChunk {
+    return { ...this.#envelope(), choices: [{ ...choice, logprobs: null }] }
+  }
+
+  #visibleDelta({ role: _role, content, tool_calls, ...rest }: ChunkDelta): Delta {
     const calls = (tool_calls ?? []).flatMap((call) => this.#visibleCall(call))
-    const says = Object.values(rest).some((value) => value !== null && value !== undefined)
-    const isFirst = role !== undefined && !this.#hasRole
-    if (isFirst) this.#hasRole = true
-    if (!isFirst && !content && calls.length === 0 && !says) return undefined
     return {
-      ...rest,
-      ...(isFirst ? { role } : {}),
+      ...this.#signed(rest),
       ...(content === undefined ? {} : { content: content ? this.#paragraph(content) : content }),
-      ...(calls.length > 0 ? { tool_calls: calls } : {}),
+      ...(calls.length > 0 ? { tool_calls: calls as NonNullable<ChunkDelta['tool_calls']> } : {}),
     }
+  }
+
+  /** A signature is one thought's: the thoughts of several steps, put together as they are for the caller, have none. */
+  #signed(rest: Delta): Delta {
+    if (rest.reasoning_content || rest.extra_content) this.#thoughts.now = true
+    if (rest.extra_content) this.#isSigned = true
+    if (!this.#isSigned || !this.#thoughts.now || !this.#thoughts.before) return rest
+    this.#isSigned = false
+    return { ...rest, extra_content: null }
   }
 
   /** What is said in a new step begins a new paragraph. */
   #paragraph(text: string): string {
-    const begins = this.#hasText.before && !this.#hasText.now
-    this.#hasText.now = true
-    return begins ? `\n\n${text}` : text
+    const begins = this.#text.before && !this.#text.now
+    this.#text.now = true
+    // Some providers stream lists of parts, whatever the type says.
+    return begins ? (joinContent('\n\n', text) as string) : text
   }
 
   /** Whose call it is, its name tells, which nearly always comes first. */
   #visibleCall(delta: CallDelta): CallDelta[] {
-    const { index } = delta
+    const { order, indexes, unnamed } = this.#calls
+    const place = order.placeOf(delta)
     let call = delta
-    if (!this.#indexes.has(index)) {
-      const before = this.#unnamed.get(index)
-      if (before) call = { ...before, ...delta, function: { ...before.function, ...delta.function } }
+    if (!indexes.has(place)) {
+      const before = unnamed.get(place)
+      if (before) call = merge(before, delta)
       const name = call.function?.name ?? call.custom?.name
       if (!name) {
-        this.#unnamed.set(index, call)
+        unnamed.set(place, before ?? merge({}, delta))
         return []
       }
-      this.#indexes.set(index, this.#options.isCallers(name) ? this.#visibleCalls++ : undefined)
+      indexes.set(place, this.#options.isCallers(name) ? this.#visibleCalls++ : 'hidden')
     }
-    const visibleIndex = this.#indexes.get(index)
-    return visibleIndex === undefined ? [] : [{ ...call, index: visibleIndex }]
+    const index = indexes.get(place)
+    return typeof index === 'number' ? [{ ...call, index }] : []
   }
 }

@@ -1,6 +1,7 @@
 import { GatewayError } from '../server/errors.ts'
 import type { CallOptions, ChatCompletion, ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
 import { MessageCollector, toRequestMessage } from './message-collector.ts'
+import { RunAnswer } from './run-answer.ts'
 import { RunStream } from './run-stream.ts'
 import { ToolRun } from './tool-run.ts'
 import type { Toolbox } from './toolbox.ts'
@@ -33,32 +34,17 @@ export class ToolLoop implements LLMClient {
 
   async complete(request: ChatRequest, call: CallOptions = {}): Promise<ChatCompletion> {
     const run = this.#begin(request, call)
-    const texts: string[] = []
+    const said = new RunAnswer()
     for (;;) {
       const answer = await this.#client.complete(run.request, run.call)
-      const [choice] = answer.choices
-      if (!choice) throw new GatewayError('upstream_malformed', 'the upstream provider answered without a choice')
+      const choice = answer.choices?.[0]
+      if (!choice?.message) throw withoutChoice()
       const end = await run.take(toRequestMessage(choice.message), choice.finish_reason, answer.usage)
-      if (choice.message.content && (end || !run.isJSON)) texts.push(choice.message.content)
+      said.add(choice, end !== undefined || !run.isJSON)
       if (!end) continue
-      const { tool_calls: _calls, ...message } = choice.message
-      const content = texts.length > 0 ? texts.join('\n\n') : choice.message.content
       run.finish()
-      return {
-        ...answer,
-        choices: [
-          {
-            ...choice,
-            message: {
-              ...message,
-              content,
-              ...(end.calls.length > 0 ? { tool_calls: end.calls } : {}),
-            } as typeof message,
-            finish_reason: end.finishReason,
-          },
-        ],
-        ...(run.usage ? { usage: run.usage } : {}),
-      }
+      if (run.isAsAnswered) return answer
+      return { ...answer, choices: [said.choice(end)], ...(run.usage ? { usage: run.usage } : {}) }
     }
   }
 
@@ -67,16 +53,20 @@ export class ToolLoop implements LLMClient {
     const out = new RunStream({ isCallers: (tool) => run.isCallers(tool), holdsText: run.isJSON })
     for (;;) {
       const collector = new MessageCollector()
+      let answers = false
       let finishReason: ChatCompletion['choices'][number]['finish_reason'] = 'stop'
       let usage: ChatCompletionChunk['usage']
       for await (const chunk of this.#client.stream(run.request, run.call)) {
         if (chunk.usage) usage = chunk.usage
         const [choice] = chunk.choices ?? []
-        if (choice) collector.add(choice.delta ?? {})
-        if (choice?.finish_reason) finishReason = choice.finish_reason
-        const visible = out.visible(chunk)
-        if (visible) yield visible
+        if (choice) {
+          answers = true
+          collector.add(choice.delta ?? {})
+          finishReason = choice.finish_reason ?? finishReason
+        }
+        yield* out.visible(chunk)
       }
+      if (!answers) throw withoutChoice()
       const end = await run.take(collector.message, finishReason, usage ?? undefined)
       yield* out.endStep(end !== undefined)
       if (!end) continue
@@ -91,3 +81,6 @@ export class ToolLoop implements LLMClient {
     return new ToolRun({ request, call, client: this.#client, toolbox: this.#toolbox, maxSteps: this.#maxSteps })
   }
 }
+
+const withoutChoice = (): GatewayError =>
+  new GatewayError('upstream_malformed', 'the upstream provider answered without a choice')

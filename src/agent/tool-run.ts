@@ -1,6 +1,9 @@
+import { isObject } from '../json.ts'
+import { abortedCall } from '../llm/upstream-errors.ts'
 import { GatewayError } from '../server/errors.ts'
 import type { CallOptions, ChatCompletion, ChatMessage, ChatRequest, LLMClient, Target, Usage } from '../types.ts'
 import type { AssistantMessage } from './message-collector.ts'
+import { sendable, withOwnIds } from './own-calls.ts'
 import { nameOf, type Toolbox, type ToolCall } from './toolbox.ts'
 import { sumUsage } from './usage-sum.ts'
 
@@ -32,6 +35,9 @@ export class ToolRun {
   readonly #turn: ChatMessage[] = []
   readonly #usages: (Usage | undefined)[] = []
   #target: Target
+  #hides = false
+  /** What the client itself has told of the step. */
+  #heard: { usage?: true; turn?: readonly ChatMessage[] } = {}
 
   /** @throws GatewayError for a request that no run can serve */
   constructor(options: ToolRunOptions) {
@@ -42,13 +48,21 @@ export class ToolRun {
     this.#callersTools = new Set(callers.map((tool) => toolName(tool)))
     refuseImpossible(request, this.#callersTools, toolbox)
     this.#tools = [...toolbox.definitions, ...callers]
-    this.isJSON = request.response_format?.type?.startsWith('json') ?? false
+    this.isJSON = String(request.response_format?.type).startsWith('json')
     this.#target = { provider: client.provider, model: client.model === '*' ? request.model : client.model }
     this.call = {
       ...call,
       onTarget: (target) => {
         this.#target = target
         call.onTarget?.(target)
+      },
+      // A client that is an agent itself tells of steps of its own.
+      onUsage: (usage, target) => {
+        this.#heard.usage = true
+        call.onUsage?.(usage, target)
+      },
+      onTurn: (messages) => {
+        this.#heard.turn = messages
       },
     }
   }
@@ -57,19 +71,37 @@ export class ToolRun {
   get request(): ChatRequest {
     const { request } = this.#options
     const { tool_choice, ...rest } = request
-    // What must be called is a tool of the caller's, and with that the run ends. Where there is none, once is enough.
-    const isFirst = this.#usages.length === 0
-    const keepsChoice = tool_choice && tool_choice !== 'none' && (isFirst || this.#callersTools.size > 0)
     return {
       ...rest,
       messages: [...request.messages, ...this.#turn],
       tools: this.#tools,
-      ...(keepsChoice ? { tool_choice } : {}),
+      ...this.#choice(tool_choice),
     } as ChatRequest
+  }
+
+  #choice(choice: ChatRequest['tool_choice']): Pick<ChatRequest, 'tool_choice'> {
+    if (!choice || choice === 'none') return {}
+    // What must be called is a tool of the caller's, and with that the run ends. Where there is none, once is enough.
+    if (this.#callersTools.size === 0 && this.#usages.length > 0) return {}
+    if (typeof choice !== 'object' || !('allowed_tools' in choice) || !isObject(choice.allowed_tools)) {
+      return { tool_choice: choice }
+    }
+    // The caller chooses among its own tools, and does not know of others.
+    const { allowed_tools: allowed } = choice
+    const own = this.#options.toolbox.definitions.map(({ function: { name } }) => ({
+      type: 'function',
+      function: { name },
+    }))
+    return { tool_choice: { ...choice, allowed_tools: { ...allowed, tools: [...own, ...(allowed.tools ?? [])] } } }
   }
 
   isCallers(tool: string): boolean {
     return this.#callersTools.has(tool)
+  }
+
+  /** The run had one step, and nothing in it is hidden from the caller. */
+  get isAsAnswered(): boolean {
+    return this.#usages.length === 1 && !this.#hides
   }
 
   /** Of all steps together. */
@@ -88,29 +120,34 @@ export class ToolRun {
   ): Promise<RunEnd | undefined> {
     const { call, toolbox, maxSteps } = this.#options
     this.#usages.push(usage)
-    call.onUsage?.(usage, this.#target)
-    const asked = message.tool_calls ?? []
-    const own = asked.filter((toolCall) => !this.isCallers(nameOf(toolCall)))
-    const calls = asked.filter((toolCall) => this.isCallers(nameOf(toolCall)))
-    if (own.length === 0) return this.#end(message, finishReason, calls)
+    if (!this.#heard.usage) call.onUsage?.(usage, this.#target)
+    const { turn } = this.#heard
+    this.#heard = {}
+    const isCallers = (toolCall: ToolCall): boolean => this.isCallers(nameOf(toolCall))
+    const asked = withOwnIds(message.tool_calls ?? [], isCallers)
+    const own = asked.filter((toolCall) => !isCallers(toolCall))
+    const calls = asked.filter(isCallers)
+    if (own.length === 0) {
+      this.#turn.push(...(turn ?? [message]))
+      return { finishReason, calls }
+    }
+    this.#hides = true
     // Of what was cut short nothing can be run; nor is there a use for results that the model will not see.
     const isCutShort = finishReason === 'length' || finishReason === 'content_filter'
     if (isCutShort || (calls.length === 0 && this.#usages.length >= maxSteps)) {
-      return this.#end(withCalls(message, calls), isCutShort ? finishReason : 'length', calls)
+      this.#turn.push(...(turn ? withoutCalls(turn, own) : [withCalls(message, calls)]))
+      return { finishReason: isCutShort ? finishReason : 'length', calls }
     }
     const results = await toolbox.run(own, call)
-    this.#turn.push(message, ...results)
+    if (call.signal?.aborted) throw abortedCall(call.signal.reason)
+    const said = asked.map((toolCall) => (calls.includes(toolCall) ? toolCall : sendable(toolCall)))
+    this.#turn.push(...(turn ?? [{ ...message, tool_calls: said }]), ...results)
     return calls.length > 0 ? { finishReason: 'tool_calls', calls } : undefined
   }
 
   /** Tells who listens what the run has added to the conversation. */
   finish(): void {
     this.#options.call.onTurn?.(this.#turn)
-  }
-
-  #end(message: AssistantMessage, finishReason: FinishReason, calls: ToolCall[]): RunEnd {
-    this.#turn.push(message)
-    return { finishReason, calls }
   }
 }
 
@@ -142,4 +179,18 @@ function chosenTool(choice: ChatRequest['tool_choice']): string | undefined {
 
 function withCalls({ tool_calls: _calls, ...message }: AssistantMessage, calls: ToolCall[]): AssistantMessage {
   return { ...message, content: message.content ?? '', ...(calls.length > 0 ? { tool_calls: calls } : {}) }
+}
+
+/** The messages without those calls, with which the last step ended and which nobody answers. */
+function withoutCalls(turn: readonly ChatMessage[], calls: readonly ToolCall[]): ChatMessage[] {
+  const at = turn.findLastIndex(({ role }) => role === 'assistant')
+  const gone = new Set(calls.map(({ id }) => id))
+  return turn.map((message, index) =>
+    index === at && message.role === 'assistant'
+      ? withCalls(
+          message,
+          (message.tool_calls ?? []).filter(({ id }) => !gone.has(id)),
+        )
+      : message,
+  )
 }

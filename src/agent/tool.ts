@@ -45,6 +45,8 @@ export function defineTool<const Schema>(
   return tool
 }
 
+const longestTimeoutMs = 2 ** 31 - 1
+
 /** @throws TypeError naming the tool and what is wrong with it */
 export function assertTool(value: unknown): asserts value is AgentTool {
   if (!isObject(value)) throw new TypeError('a tool must be an object')
@@ -57,6 +59,8 @@ export function assertTool(value: unknown): asserts value is AgentTool {
   }
   if (typeof execute !== 'function') fail('execute must be a function')
   if (description !== undefined && typeof description !== 'string') fail('description must be a string')
+  // A timer that is set for longer goes off at once.
+  if (Number(timeoutMs) > longestTimeoutMs) fail(`timeoutMs must be at most ${longestTimeoutMs}`)
   for (const [field, limit] of Object.entries({ timeoutMs, maxResultBytes })) {
     if (limit !== undefined && !(Number.isSafeInteger(limit) && Number(limit) > 0)) {
       fail(`${field} must be a positive integer`)

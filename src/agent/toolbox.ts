@@ -1,9 +1,11 @@
 import { Compile, type Validator } from 'typebox/schema'
 import { abortedCall } from '../llm/upstream-errors.ts'
+import { GatewayError } from '../server/errors.ts'
 import type { CallOptions, ChatMessage, ChatRequest, ToolReport } from '../types.ts'
+import { argumentsIn } from './arguments-in.ts'
 import { type AgentTool, assertTool, type ToolContext } from './tool.ts'
 
-type ToolDefinition = NonNullable<ChatRequest['tools']>[number]
+type ToolDefinition = Extract<NonNullable<ChatRequest['tools']>[number], { type: 'function' }>
 export type ToolCall = NonNullable<Extract<ChatMessage, { role: 'assistant' }>['tool_calls']>[number]
 type ToolMessage = Extract<ChatMessage, { role: 'tool' }>
 
@@ -86,11 +88,21 @@ export class Toolbox {
     try {
       const { tool, validator } = this.#tools.get(name) ?? {}
       if (!tool) throw new ToolFailure('unknown_tool', `there is no tool "${name}"`)
-      const args = parsedArguments('function' in toolCall ? toolCall.function.arguments : '')
+      const text: unknown = 'function' in toolCall ? toolCall.function.arguments : ''
+      const args = argumentsIn(text)
+      if (!args) {
+        throw new ToolFailure('invalid_arguments', `the arguments are not a JSON object: ${String(text).slice(0, 500)}`)
+      }
       if (validator) assertFits(args, validator)
       return { id, name, work: { tool, args } }
     } catch (error) {
-      return { id, name, error }
+      if (error instanceof ToolFailure) return { id, name, error }
+      // A schema that recurs meets arguments that are too deep for it, or refers to what is not there.
+      return {
+        id,
+        name,
+        error: new ToolFailure('invalid_arguments', `the arguments cannot be checked: ${told(error)}`),
+      }
     }
   }
 
@@ -111,12 +123,14 @@ export class Toolbox {
       }
       if (!(error instanceof ToolFailure)) throw error
       report(error.outcome)
-      return answer(`Error: ${error.message.slice(0, longestComplaint)}`)
+      return answer(`Error: ${error.message.slice(0, longestComplaint)}`.toWellFormed())
     }
   }
 }
 
 async function resultOf({ tool, args }: Work, call: CallOptions): Promise<string> {
+  // It may have left while the guardrails were asked.
+  if (call.signal?.aborted) throw new ToolFailure('aborted', 'the client has left')
   const { timeoutMs = defaultTimeoutMs, maxResultBytes = defaultMaxResultBytes } = tool
   const text = textOf(await within(timeoutMs, call, (signal) => execute(tool, args, contextOf(call, signal))))
   const bytes = Buffer.byteLength(text)
@@ -131,23 +145,18 @@ function assertFits(args: unknown, validator: Validator): void {
   throw new ToolFailure('invalid_arguments', `the arguments do not fit the schema: ${problems.join('; ')}`)
 }
 
-export const nameOf = (call: ToolCall): string => ('function' in call ? call.function.name : call.custom.name)
-
-/** A model that has nothing to say to a tool without parameters often says nothing at all. */
-function parsedArguments(text: string): unknown {
-  if (!text.trim()) return {}
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new ToolFailure('invalid_arguments', 'the arguments are not JSON')
-  }
+/** @throws GatewayError for a call that names no tool */
+export function nameOf(call: ToolCall): string {
+  const name: unknown = 'function' in call ? call.function?.name : call.custom?.name
+  if (typeof name === 'string') return name
+  throw new GatewayError('upstream_malformed', 'the upstream provider sent a tool call without a name')
 }
 
 async function execute(tool: AgentTool, args: unknown, context: ToolContext): Promise<unknown> {
   try {
     return await tool.execute(args as never, context)
   } catch (error) {
-    throw new ToolFailure('failed', error instanceof Error ? error.message : String(error))
+    throw new ToolFailure('failed', told(error))
   }
 }
 
@@ -169,7 +178,6 @@ async function within<T>(ms: number, { signal }: CallOptions, work: (signal: Abo
     reject(failure)
   }, ms)
   signal?.addEventListener('abort', onAbort, { once: true })
-  if (signal?.aborted) onAbort()
   try {
     return await Promise.race([over, work(controller.signal)])
   } finally {
@@ -179,10 +187,19 @@ async function within<T>(ms: number, { signal }: CallOptions, work: (signal: Abo
 }
 
 function textOf(result: unknown): string {
-  if (typeof result === 'string') return result
+  if (typeof result === 'string') return result.toWellFormed()
   try {
     return JSON.stringify(result) ?? 'null'
   } catch (error) {
-    throw new ToolFailure('failed', `the result is not JSON: ${error instanceof Error ? error.message : error}`)
+    throw new ToolFailure('failed', `the result is not JSON: ${told(error)}`)
+  }
+}
+
+/** Anything can be thrown, also what cannot be told. */
+function told(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error) || 'it failed'
+  } catch {
+    return 'it failed'
   }
 }

@@ -2,7 +2,7 @@ import { isObject } from '../json.ts'
 import type { ChatMessage } from '../types.ts'
 import { estimateTokens } from './estimate-tokens.ts'
 
-/** The front and as many of the newest exchanges as are within the limits; the newest one in any case. */
+/** The front and as many of the newest turns as are within the limits; the newest one in any case. */
 export function truncated(
   messages: readonly ChatMessage[],
   { maxTokens, maxMessages }: { maxTokens: number; maxMessages: number },
@@ -12,7 +12,9 @@ export function truncated(
   const { kept, starts } = exchangesOf(messages.slice(front.length))
   let tokens = estimateTokens(front)
   let from = kept.length
-  for (const start of starts.reverse()) {
+  // Providers want the user's word first, and after it what it led to.
+  const turns = starts.filter((start) => start === 0 || kept[start]?.role === 'user')
+  for (const start of turns.reverse()) {
     tokens += estimateTokens(kept.slice(start, from))
     const count = front.length + kept.length - start
     const isNewest = from === kept.length

@@ -1,10 +1,11 @@
 import { BearerKeyAuth } from '../auth/bearer-key-auth.ts'
 import type { Environment } from '../env.ts'
 import { resolveLLM } from '../llm/create-llm.ts'
+import { impossibleAgents } from './impossible-agents.ts'
 import { type Config, milliseconds } from './schema.ts'
 
-/** What types cannot say of the sections that are well formed; an ill-formed one is undefined. */
-export function* inconsistencies(config: Partial<Config>): Generator<string> {
+/** What types cannot say of the sections that are well formed. An ill-formed one is undefined, and among `illFormed`. */
+export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet<string>): Generator<string> {
   const { server, auth, providers, models } = config
   if (server?.cors.credentials && server.cors.origins.includes('*')) {
     yield 'server.cors.credentials: browsers refuse it together with the origin "*"; list the origins'
@@ -14,12 +15,13 @@ export function* inconsistencies(config: Partial<Config>): Generator<string> {
     yield* outOfRange(`providers.${name}.timeouts`, timeouts ?? {}, 1)
   }
   if (auth) yield* unusableKeys(auth)
-  if (config.conversations) yield* impossibleWaits(config.conversations)
+  if (config.conversations) yield* impossibleWaits(config.conversations, server)
   if (config.store && (config.store.kind === 'file') !== (config.store.directory !== undefined)) {
     yield 'store: kind "file" and a directory go together'
   }
   for (const [name, { prices = {} }] of Object.entries(config.catalog ?? {})) {
     if (!/^[^/]+\/./.test(name)) yield `catalog.${name}: must be named provider/model`
+    if (name.endsWith('*')) yield `catalog.${name}: must be one model, not a wildcard`
     if (prices.input === undefined && (prices.cachedInput ?? prices.cacheWrite) !== undefined) {
       yield `catalog.${name}.prices: a price of cached tokens needs prices.input`
     }
@@ -42,35 +44,17 @@ export function* inconsistencies(config: Partial<Config>): Generator<string> {
     }
     if (targets.every(({ weight }) => weight === 0)) yield `models.${id}.targets: at least one weight must be above 0`
   }
-  yield* impossibleAgents(config, known)
+  yield* impossibleAgents(config, illFormed)
 }
 
-function* impossibleAgents(
-  { agents = {}, models, extensions }: Partial<Config>,
-  providers: readonly string[],
+function* impossibleWaits(
+  { lockTimeout, loaderTimeout, ttl }: Config['conversations'],
+  server: Config['server'] | undefined,
 ): Generator<string> {
-  // The demo model answers where no provider is configured.
-  const served = [...Object.keys(models ?? {}), ...(providers.length === 0 ? ['demo/echo'] : [])]
-  const isServed = (model: string): boolean =>
-    served.some((id) => (id.endsWith('*') ? model.startsWith(id.slice(0, -1)) : model === id))
-  for (const [id, { model, system, systemFile, tools, guardrails }] of Object.entries(agents)) {
-    const path = `agents.${id}`
-    if (served.includes(id)) yield `${path}: there is a model of that name`
-    if (id.endsWith('*')) yield `${path}: an agent's name must not end in "*"`
-    if (model.endsWith('*')) yield `${path}.model: must be one model, not a wildcard`
-    const provider = model.slice(0, Math.max(0, model.indexOf('/')))
-    if (!isServed(model) && !providers.includes(provider)) {
-      yield `${path}.model: "${model}" is none of the models, nor is its provider configured`
-    }
-    if (system !== undefined && systemFile !== undefined) yield `${path}: give either system or systemFile`
-    if (extensions === undefined && (tools?.length || guardrails?.length)) {
-      yield `${path}: its tools and guardrails come from a module; name it in extensions`
-    }
+  if (lockTimeout !== undefined) yield* outOfRange('conversations', { lockTimeout }, 0)
+  if (lockTimeout !== undefined && server && milliseconds(lockTimeout) >= milliseconds(server.keepAlive)) {
+    yield `conversations.lockTimeout: must be shorter than server.keepAlive (${server.keepAlive}): once a stream is kept alive there is no 409`
   }
-}
-
-function* impossibleWaits({ lockTimeout, loaderTimeout, ttl }: Config['conversations']): Generator<string> {
-  yield* outOfRange('conversations', { lockTimeout }, 0)
   yield* outOfRange('conversations', { loaderTimeout }, 1)
   if (ttl !== undefined && milliseconds(ttl) < 1) yield `conversations.ttl: must be longer than ${ttl}`
 }

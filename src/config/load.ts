@@ -42,12 +42,10 @@ export async function loadConfig({ file, env }: LoadOptions): Promise<LoadedConf
   })
   const source = text === undefined ? 'the default configuration' : path
   const read = readConfig(text ?? '', source, env)
-  const problems = [...read.problems, ...unusableProviders(read.config.providers, env)]
-  refuse(source, problems)
   const used = text === undefined ? undefined : path
-  const { config, problems: unreadable } = await withFiles(read.config as Config, used)
-  refuse(source, unreadable)
-  return { config, file: used }
+  const { config, problems: unreadable } = await withFiles(read.config, used)
+  refuse(source, [...read.problems, ...unusableProviders(config.providers, env), ...unreadable])
+  return { config: config as Config, file: used }
 }
 
 /**
@@ -79,6 +77,7 @@ function readConfig(text: string, source: string, env: Environment): { config: P
     .map((violation) => explain(violation, ConfigSchema))
 
   const config = wellFormed(completed)
+  const illFormed = new Set(Object.keys(isObject(completed) ? completed : {}).filter((name) => !(name in config)))
   if (config.providers && Object.keys(config.providers).length === 0) {
     config.providers = Object.fromEntries(providersIn(env).map((name) => [name, {}]))
   }
@@ -91,7 +90,7 @@ function readConfig(text: string, source: string, env: Environment): { config: P
     ...(badPort ? [`PORT: must be a port number, not "${PORT}"`] : []),
     ...unset,
     ...misfits.filter((line) => line !== undefined),
-    ...inconsistencies(config),
+    ...inconsistencies(config, illFormed),
   ]
   return { config, problems: [...new Set(problems)] }
 }

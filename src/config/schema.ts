@@ -138,6 +138,7 @@ const AgentConfig = Type.Object(
     ),
     tools: Type.Optional(
       Type.Array(Type.String({ minLength: 1 }), {
+        uniqueItems: true,
         description: 'Tools of the extension that the gateway runs for it.',
       }),
     ),
@@ -148,7 +149,10 @@ const AgentConfig = Type.Object(
       Type.Integer({ minimum: 1, default: 10, description: 'How often its model is asked for one answer.' }),
     ),
     guardrails: Type.Optional(
-      Type.Array(Type.String({ minLength: 1 }), { description: 'Guardrails of the extension, in their order.' }),
+      Type.Array(Type.String({ minLength: 1 }), {
+        uniqueItems: true,
+        description: 'Guardrails of the extension, in their order.',
+      }),
     ),
     conversation: Type.Optional(
       Type.Object(
@@ -192,9 +196,10 @@ const CatalogEntry = Type.Object(
 const ConversationsConfig = Type.Object(
   {
     ttl: Type.Optional(Duration('A conversation is kept this long after its last turn. Default: for good.')),
-    lockTimeout: Duration(
-      'A turn waits this long for the one before it; then it is a 409. Less than `server.keepAlive`.',
-      '10s',
+    lockTimeout: Type.Optional(
+      Duration(
+        'A turn waits this long for the one before it; then it is a 409. Default: two thirds of `server.keepAlive`, at most 10s.',
+      ),
     ),
     loaderTimeout: Duration('Loading an agent or a conversation, or saving one, may take this long.', '5s'),
   },

@@ -41,7 +41,7 @@ export const abortedCall = (reason: unknown): GatewayError =>
 export function upstreamError(status: number, headers: IncomingHttpHeaders, text: string): GatewayError {
   const body = tryParse(text)
   const cause = new Error(`upstream answered ${status}`)
-  const retryAfter = parseRetryAfter(headers)
+  const retryAfter = parseRetryAfter(headers) ?? retryDelayIn(body)
   switch (status) {
     case 401:
     case 402:
@@ -123,6 +123,15 @@ function tryParse(text: string): unknown {
   } catch {
     return undefined
   }
+}
+
+/** Seconds, as Google tells them: in the body, as a detail `{"@type": "…/google.rpc.RetryInfo", "retryDelay": "17s"}`. */
+function retryDelayIn(body: unknown): number | undefined {
+  const details = isObject(body) && isObject(body.error) ? body.error.details : undefined
+  if (!Array.isArray(details)) return undefined
+  const delays = details.flatMap((detail: unknown) => (isObject(detail) ? [String(detail.retryDelay)] : []))
+  const [, seconds] = delays.map((delay) => /^(\d+(?:\.\d+)?)s$/.exec(delay)).find(Boolean) ?? []
+  return seconds === undefined ? undefined : Number(seconds)
 }
 
 /** Seconds from `retry-after-ms`, or from `Retry-After` as seconds or as a date (RFC 9110, 10.2.3). */

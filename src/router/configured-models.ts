@@ -1,11 +1,8 @@
-import { AgentLoop } from '../agent/agent-loop.ts'
-import type { Guardrail } from '../agent/guardrail.ts'
-import type { AgentTool } from '../agent/tool.ts'
-import type { AgentConfig, Config, ProviderConfig } from '../config/schema.ts'
-import { milliseconds } from '../config/schema.ts'
+import { type Config, milliseconds, type ProviderConfig } from '../config/schema.ts'
 import { createLLM } from '../llm/create-llm.ts'
 import { createDemo } from '../llm/demo.ts'
 import type { LLMClient, Target } from '../types.ts'
+import { type AgentParts, agentOf, conversationOf, unknownParts } from './configured-agents.ts'
 import { ModelRouter, type Route, type ServerEntry } from './model-router.ts'
 import { pinned } from './pinned.ts'
 import { weighted } from './weighted.ts'
@@ -14,9 +11,7 @@ import { weighted } from './weighted.ts'
 export type ModelsConfig = Pick<Config, 'providers' | 'models'> & Partial<Pick<Config, 'agents'>>
 
 /** What agents of the configuration name, and what is known of models. */
-export interface ModelParts {
-  tools?: readonly AgentTool[] | undefined
-  guardrails?: readonly Guardrail[] | undefined
+export interface ModelParts extends AgentParts {
   /** Tokens; undefined when not known. */
   contextWindow?: ((target: Target) => number | undefined) | undefined
 }
@@ -30,19 +25,20 @@ export interface ConfiguredModels {
 /**
  * The models and agents of a configuration, each with the client that it is composed of. Without any provider: the demo model.
  *
- * @throws Error naming the provider and what it lacks, or the agent and what it names in vain
+ * @throws Error naming the provider and what it lacks, or the agents and what they name in vain
  */
 export function configuredModels(
   { providers, models, agents = {} }: ModelsConfig,
   parts: ModelParts = {},
 ): ConfiguredModels {
+  const unknown = [...unknownParts(agents, parts)]
+  if (unknown.length > 0) throw new Error(unknown.join('; '))
   const names = Object.keys(providers)
   const clients = new Map(Object.entries(providers).map(([name, provider]) => [name, clientOf(name, provider)]))
   const clientFor = (target: string): LLMClient => {
-    const slash = target.indexOf('/')
-    const client = clients.get(target.slice(0, slash))
+    const { provider, model } = targetOf(target)
+    const client = clients.get(provider)
     if (!client) throw new Error(`provider of "${target}" is not configured`)
-    const model = target.slice(slash + 1)
     return model === '*' ? client : pinned(client, model)
   }
   const plans: NonNullable<Config['models']> =
@@ -54,7 +50,15 @@ export function configuredModels(
           const client = weighted(
             targets.map(({ model: target, weight = 1 }) => ({ client: clientFor(target), weight })),
           )
-          return { model, client, ...shown(client, parts, capabilities) }
+          return {
+            model,
+            client,
+            ...shown(
+              targets.map((target) => targetOf(target.model)),
+              parts,
+              capabilities,
+            ),
+          }
         })
   const router = new ModelRouter()
   for (const entry of entries) router.register(entry)
@@ -62,7 +66,8 @@ export function configuredModels(
     const route = router.find(agent.model)
     const asked = route ? servedBy(route) : clientFor(agent.model)
     const client = agentOf(model, agent, asked, parts)
-    entries.push({ model, client, ...conversationOf(agent), ...shown(client, parts, agent.capabilities) })
+    const targets = route ? targetsOf(route, plans) : [targetOf(agent.model)]
+    entries.push({ model, client, ...conversationOf(agent), ...shown(targets, parts, agent.capabilities) })
   }
   return {
     entries,
@@ -78,49 +83,31 @@ function clientOf(name: string, { timeouts, ...provider }: ProviderConfig): LLMC
   return createLLM({ model: `${name}/*`, ...provider, timeouts: Object.fromEntries(inMilliseconds) })
 }
 
+function targetOf(target: string): Target {
+  const slash = target.indexOf('/')
+  return { provider: target.slice(0, Math.max(0, slash)), model: target.slice(slash + 1) }
+}
+
+/** Of wildcards, the one model that is meant. The demo has none. */
+const targetsOf = ({ entry, model }: Route, plans: NonNullable<Config['models']>): Target[] =>
+  (plans[entry.model]?.targets ?? []).map((each) => {
+    const target = targetOf(each.model)
+    return target.model === '*' ? { ...target, model } : target
+  })
+
 /** Of a wildcard, the one model that is meant. */
 const servedBy = ({ entry, client, model }: Route): LLMClient =>
   entry.model.endsWith('*') ? pinned(client, model) : client
 
-function agentOf(name: string, agent: AgentConfig, client: LLMClient, parts: ModelParts): AgentLoop {
-  const { system, allowExternalTools = true, maxSteps = 10 } = agent
-  return new AgentLoop({
-    client,
-    ...(system === undefined ? {} : { system }),
-    tools: named(agent.tools, parts.tools, `agents.${name}.tools`),
-    guardrails: named(agent.guardrails, parts.guardrails, `agents.${name}.guardrails`),
-    allowExternalTools,
-    maxSteps,
-  })
-}
-
-function conversationOf({ conversation = {} }: AgentConfig): Pick<ServerEntry, 'conversation'> {
-  const { enabled = true, maxMessages, maxTokens } = conversation
-  if (!enabled) return { conversation: false }
-  if (maxTokens !== undefined) return { conversation: { maxTokens, maxMessages } }
-  return maxMessages === undefined ? {} : { conversation: { maxMessages } }
-}
-
-/** @throws Error when the extension has none of that name */
-function named<Part extends { name: string }>(
-  names: readonly string[] = [],
-  parts: readonly Part[] = [],
-  path: string,
-): Part[] {
-  return names.map((name) => {
-    const part = parts.find((each) => each.name === name)
-    if (part) return part
-    const known = parts.map((each) => each.name).join(', ') || 'none'
-    throw new Error(`${path}: the extension has no "${name}"; it has: ${known}`)
-  })
-}
-
+/** What `GET /v1/models` shows: of several targets the shortest context window, if all are known. */
 function shown(
-  { provider, model }: LLMClient,
+  targets: readonly Target[],
   { contextWindow }: ModelParts,
   given: ServerEntry['capabilities'],
 ): Pick<ServerEntry, 'capabilities'> {
-  const tokens = contextWindow?.({ provider, model })
+  const windows = targets.map((target) => contextWindow?.(target))
+  const isKnown = windows.length > 0 && windows.every((tokens) => tokens !== undefined)
+  const tokens = isKnown ? Math.min(...windows) : undefined
   const capabilities = { ...(tokens === undefined ? {} : { context_window: tokens }), ...given }
   return Object.keys(capabilities).length > 0 ? { capabilities } : {}
 }

@@ -38,7 +38,11 @@ interface Registration {
 }
 
 /** An entry's client with the entry's tools, and without its callers' where those are not wanted. */
-function composed({ client, internalTools = [], allowExternalTools = true }: ServerEntry): LLMClient {
+function composed({ model, client, internalTools = [], allowExternalTools = true }: ServerEntry): LLMClient {
+  if (internalTools.length > 0 && client instanceof AgentLoop && (client.history || !client.allowExternalTools)) {
+    const why = client.history ? 'with a history of its own' : 'that takes no tools from outside'
+    throw new Error(`model "${model}" is an agent ${why}: give it its tools when it is made`)
+  }
   if (internalTools.length > 0) return new AgentLoop({ client, tools: internalTools, allowExternalTools })
   return allowExternalTools ? client : withoutTools(client)
 }

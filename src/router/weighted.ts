@@ -24,19 +24,20 @@ export function weighted(targets: readonly WeightedTarget[]): LLMClient {
     return only.client
   }
 
-  const chosen = (call: CallOptions | undefined): LLMClient => {
+  const chosen = (requested: string, call: CallOptions | undefined): LLMClient => {
     const client = draw()
-    call?.onTarget?.(client)
+    const { provider, model } = client
+    call?.onTarget?.({ provider, model: model === '*' ? requested : model })
     return client
   }
 
   return {
     provider: oneOf(targets.map(({ client }) => client.provider)),
     model: oneOf(targets.map(({ client }) => client.model)),
-    complete: (request, call) => chosen(call).complete(request, call),
-    stream: (request, call) => chosen(call).stream(request, call),
+    complete: (request, call) => chosen(request.model, call).complete(request, call),
+    stream: (request, call) => chosen(request.model, call).stream(request, call),
     embed(request, call) {
-      const client = chosen(call)
+      const client = chosen(request.model, call)
       if (client.embed) return client.embed(request, call)
       throw new GatewayError('unsupported', `model "${client.model}" does not make embeddings`, { param: 'model' })
     },

@@ -30,13 +30,14 @@ export function createServer({
   ...options
 }: CreateServerOptions = {}): OaiServer {
   const { persistence } = engine
+  const conversationLoader = options.conversationLoader ?? (agents && storedConversations(persistence, conversations))
   const server = new OaiServer({
     hooks: engine.hooks,
     prices: engine.catalog,
     responseStorePersistence: persistence,
     hiddenStepsPersistence: persistence,
-    ...(agents ? { conversationLoader: storedConversations(persistence, conversations) } : {}),
     ...options,
+    ...(conversationLoader ? { conversationLoader } : {}),
   })
   for (const [model, { capabilities, ...agent }] of Object.entries(agents ?? {})) {
     server.register({

@@ -208,10 +208,10 @@ t.test('an import takes hostile input for what it is', async (t) => {
 
   t.test('a message of 10 MB at once, since its text is not copied', async (t) => {
     const snapshot = { version: 1, messages: [user('é'.repeat(10_000_000))] }
-    const start = performance.now()
-    for (let n = 0; n < 100; n++) ConversationHistory.import(snapshot).export()
-    const ms = performance.now() - start
-    t.ok(ms < 500, `100 times in ${ms} ms`)
+    const [message] = ConversationHistory.import(snapshot).export().messages
+    t.strictSame(message, snapshot.messages[0])
+    // Copied, it would take longer than the test may.
+    for (let n = 0; n < 5000; n++) ConversationHistory.import(snapshot).export()
   })
 
   t.test('a version is quoted in short', async (t) => {
@@ -238,7 +238,7 @@ t.test('a long conversation is no trouble', async (t) => {
 t.test('truncate changes the history by its limits', async (t) => {
   const history = new ConversationHistory([user('1'), call('a'), result('a'), assistant('2'), user('3')])
   t.equal(history.truncate({ maxMessages: 3 }), history)
-  t.strictSame(history.messages, [assistant('2'), user('3')], 'a call and its result go together')
+  t.strictSame(history.messages, [user('3')], 'a turn goes as a whole')
   t.throws(() => (history.messages as ChatMessage[]).pop(), TypeError, 'and what stays is as protected as before')
   const long = new ConversationHistory([user('x'.repeat(4000)), user('y')])
   t.strictSame(long.truncate({ maxTokens: 500 }).messages, [user('y')])

@@ -28,12 +28,19 @@ t.test('what is within the limits stays as it is', async (t) => {
 })
 
 t.test('the oldest go first', async (t) => {
-  t.strictSame(within(2, user('1'), assistant('2'), user('3')), [assistant('2'), user('3')])
-  t.strictSame(within(1, user('1'), assistant('2'), user('3')), [user('3')])
+  t.strictSame(within(2, user('1'), user('2'), user('3')), [user('2'), user('3')])
+  t.strictSame(within(1, user('1'), user('2'), user('3')), [user('3')])
+})
+
+t.test('what the user said goes together with what it led to', async (t) => {
+  const messages = [user('1'), assistant('2'), user('3'), assistant('4'), user('5')]
+  t.strictSame(within(4, ...messages), messages.slice(2))
+  for (const limit of [1, 2]) t.strictSame(within(limit, ...messages), messages.slice(4))
+  t.strictSame(within(2, assistant('0'), user('1'), assistant('2')), [user('1'), assistant('2')])
 })
 
 t.test('the system and developer messages at the front stay, and count', async (t) => {
-  t.strictSame(within(3, system, developer, user('1'), assistant('2')), [system, developer, assistant('2')])
+  t.strictSame(within(3, system, developer, user('1'), user('2')), [system, developer, user('2')])
   t.strictSame(
     within(1, system, developer, user('1'), user('2')),
     [system, developer, user('2')],
@@ -46,36 +53,33 @@ t.test('one that came later goes as any other', async (t) => {
   t.strictSame(within(2, user('1'), system, user('2'), user('3')), [user('2'), user('3')])
 })
 
-t.test('the newest exchange stays, even over the limit', async (t) => {
-  t.strictSame(within(1, user('1'), call('a', 'b'), result('a'), result('b')), [
-    call('a', 'b'),
-    result('a'),
-    result('b'),
-  ])
+t.test('the newest turn stays, even over the limit', async (t) => {
+  const turn = [user('1'), call('a', 'b'), result('a'), result('b')]
+  t.strictSame(within(1, user('0'), ...turn), turn)
   const long = user('x'.repeat(10_000))
   t.strictSame(truncated([user('1'), long], { maxTokens: 10, maxMessages: none }), [long])
 })
 
 t.test('a call and its results stay or go together', async (t) => {
-  const messages = [user('1'), call('a', 'b'), result('a'), result('b'), assistant('2')]
-  t.strictSame(within(4, ...messages), messages.slice(1))
-  for (const limit of [1, 2, 3]) t.strictSame(within(limit, ...messages), [assistant('2')])
-  t.strictSame(within(2, user('1'), oldCall('f'), oldResult('f'), user('2')), [user('2')])
-  t.strictSame(within(3, user('1'), oldCall('f'), oldResult('f'), user('2')), [oldCall('f'), oldResult('f'), user('2')])
+  const messages = [user('1'), call('a', 'b'), result('a'), result('b'), assistant('2'), user('3')]
+  t.strictSame(within(6, ...messages), messages)
+  for (const limit of [1, 2, 3, 4, 5]) t.strictSame(within(limit, ...messages), [user('3')])
+  t.strictSame(within(3, user('1'), oldCall('f'), oldResult('f'), user('2')), [user('2')])
 })
 
 t.test('a call that still waits for its results stays', async (t) => {
-  t.strictSame(within(1, user('1'), call('a')), [call('a')])
+  t.strictSame(within(1, user('0'), user('1'), call('a')), [user('1'), call('a')])
 })
 
 t.test('a result that comes late keeps all that lies between', async (t) => {
   const messages = [user('1'), call('a', 'b'), result('a'), user('wait'), result('b'), user('2')]
-  t.strictSame(within(5, ...messages), messages.slice(1))
-  t.strictSame(within(4, ...messages), [user('2')])
+  t.strictSame(within(6, user('0'), ...messages), messages)
+  t.strictSame(within(5, ...messages), [user('2')])
 })
 
 t.test('an id that is used twice belongs to the latest call', async (t) => {
-  t.strictSame(within(2, call('a'), result('a'), call('a'), result('a')), [call('a'), result('a')])
+  const turn = (text: string): ChatMessage[] => [user(text), call('a'), result('a')]
+  t.strictSame(within(3, ...turn('1'), ...turn('2')), turn('2'))
 })
 
 t.test('a result that nobody asked for goes, wherever it is and whatever the limits', async (t) => {
@@ -94,7 +98,11 @@ t.test('a result that nobody asked for goes, wherever it is and whatever the lim
 t.test('calls that are none are no trouble', async (t) => {
   for (const odd of [null, 'text', { length: 1 }, [null], [1], [{}]]) {
     const calling = { role: 'assistant', content: null, tool_calls: odd, function_call: null } as unknown as ChatMessage
-    t.strictSame(within(2, user('1'), calling, result('a'), user('2')), [calling, user('2')], JSON.stringify(odd))
+    t.strictSame(
+      within(3, user('1'), calling, result('a'), user('2')),
+      [user('1'), calling, user('2')],
+      JSON.stringify(odd),
+    )
   }
 })
 
@@ -107,10 +115,8 @@ t.test('a client cannot make it slow with its calls and results', async (t) => {
     [...ids.map(user), ...backwards],
   ]
   for (const messages of conversations) {
-    const start = performance.now()
-    within(50, ...messages)
-    const ms = performance.now() - start
-    t.ok(ms < 2000, `${ms} ms`)
+    // If it took its time by the square of them, this would not end before the test's own time is over.
+    t.ok(within(50, ...messages).length <= messages.length)
   }
 })
 

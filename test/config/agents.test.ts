@@ -25,11 +25,25 @@ t.test('its model is one of the models, by name or by a wildcard, or a providerâ
     t.strictSame(problemsOf(`${lab}\n${models}\nagents: { helper: { model: ${model} } }`), [], model)
   }
   t.strictSame(problemsOf('agents: { helper: { model: demo/echo } }'), [], 'the demo, where there is no provider')
-  for (const model of ['slow', 'other/small', 'demo/echo']) {
+  for (const model of ['slow', 'other/small', 'demo/echo', 'lab/', 'all-', '/small', 'lab']) {
     t.strictSame(problemsOf(`${lab}\n${models}\nagents: { helper: { model: ${model} } }`), [
       `agents.helper.model: "${model}" is none of the models, nor is its provider configured`,
     ])
   }
+})
+
+t.test('nor can it be another agent', async (t) => {
+  t.strictSame(problemsOf(`${lab}\nagents: { one: { model: two }, two: { model: lab/small } }`), [
+    'agents.one.model: "two" is none of the models, nor is its provider configured',
+  ])
+})
+
+t.test('what is wrong elsewhere is not told of the agents as well', async (t) => {
+  const agents = 'agents: { helper: { model: fast, tools: [clock] } }'
+  t.strictSame(problemsOf(`${lab}\nmodels: { fast: { targets: [] } }\nextensions: 5\n${agents}`), [
+    'models.fast.targets: must not have fewer than 1 items',
+    'extensions: must be string',
+  ])
 })
 
 t.test('what cannot be is told, all at once', async (t) => {
@@ -61,10 +75,15 @@ t.test('wrong types and unknown keys have their paths', async (t) => {
     ['tools: clock', /^agents\.helper\.tools: must be array$/],
     ['allowExternalTools: maybe', /^agents\.helper\.allowExternalTools: must be boolean$/],
     ['conversation: { maxTokens: -1 }', /^agents\.helper\.conversation\.maxTokens: must be >= 1$/],
+    ['tools: [clock, clock]', /^agents\.helper\.tools: must not have duplicate items$/],
+    ['guardrails: [g, h, g]', /^agents\.helper\.guardrails: must not have duplicate items$/],
+    ["system: ''", /^agents\.helper\.system: must not have fewer than 1 characters$/],
     ['sytem: x', /^agents\.helper\.sytem: unknown key; did you mean "system"\?$/],
     ['conversation: { enable: true }', /^agents\.helper\.conversation\.enable: unknown key; did you mean "enabled"\?$/],
   ] as const) {
-    t.match(problemsOf(helper(fields)), [problem], fields)
+    const problems = problemsOf(helper(fields))
+    t.match(problems, [problem], fields)
+    t.equal(problems.length, 1)
   }
 })
 
@@ -79,6 +98,21 @@ t.test('waits that cannot be', async (t) => {
   t.strictSame(problemsOf('conversations: { ttl: 30d, lockTimeout: 0s }'), [])
 })
 
+t.test('a turn must not wait until its stream is kept alive, when a 409 is too late', async (t) => {
+  const waits = (lockTimeout: string, keepAlive?: string) =>
+    problemsOf(
+      `conversations: { lockTimeout: ${lockTimeout} }\n${keepAlive ? `server: { keepAlive: ${keepAlive} }` : ''}`,
+    )
+  const tooLong = (keepAlive: string) => [
+    `conversations.lockTimeout: must be shorter than server.keepAlive (${keepAlive}): once a stream is kept alive there is no 409`,
+  ]
+  t.strictSame(waits('14999ms'), [])
+  t.strictSame(waits('15s'), tooLong('15s'))
+  t.strictSame(waits('2m', '1m'), tooLong('1m'))
+  t.strictSame(waits('30s', '1m'), [])
+  t.strictSame(problemsOf('server: { keepAlive: 1s }'), [], 'which waits less of itself')
+})
+
 t.test('a store of files has a directory, and no other has', async (t) => {
   const problem = ['store: kind "file" and a directory go together']
   t.strictSame(problemsOf('store: { kind: file }'), problem)
@@ -91,6 +125,11 @@ t.test('the catalog is by provider and model', async (t) => {
   t.strictSame(problemsOf('catalog: { small: { contextWindow: 8192 } }'), [
     'catalog.small: must be named provider/model',
   ])
+  for (const name of ['/small', 'lab/', '/']) {
+    t.strictSame(problemsOf(`catalog: { "${name}": {} }`), [`catalog.${name}: must be named provider/model`])
+  }
+  t.strictSame(problemsOf('catalog: { "lab/*": {} }'), ['catalog.lab/*: must be one model, not a wildcard'])
+  t.strictSame(problemsOf('catalog: { lab/org/small: { prices: { input: 0, output: 0 } } }'), [])
   t.match(problemsOf('catalog: { lab/small: { prices: { input: -1 } } }'), [
     /^catalog\.lab\/small\.prices\.input: must be >= 0$/,
   ])

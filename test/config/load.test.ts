@@ -39,7 +39,7 @@ t.test('an empty configuration is the defaults', async (t) => {
         },
         providers: {},
         agents: {},
-        conversations: { lockTimeout: '10s', loaderTimeout: '5s' },
+        conversations: { loaderTimeout: '5s' },
         store: { kind: 'memory' },
         catalog: {},
       },

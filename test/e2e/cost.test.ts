@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap'
-import { defineTool } from '../../src/index.ts'
+import { defineGuardrail, defineTool } from '../../src/index.ts'
 import { type GatewayOptions, startGateway } from '../gateway.ts'
-import { completion, startUpstream } from '../upstream.ts'
+import { startAnthropic } from '../upstream/anthropic.ts'
+import { completion, failWith, startUpstream } from '../upstream.ts'
 
 const upstream = await startUpstream()
 t.teardown(() => upstream.close())
@@ -77,6 +78,98 @@ t.test('of several targets, the price is that of the one that served', async (t)
   )
 })
 
+t.test('also where any of their models may be asked for, and behind an agent', async (t) => {
+  const two = { lab: lab.providers.lab, den: lab.providers.lab }
+  const { client, told, gateway } = await pricing(t, {
+    config: {
+      providers: two,
+      models: { 'team/*': { targets: [{ model: 'lab/*' }, { model: 'den/*' }] } },
+      agents: { helper: { model: 'team/small' } },
+      catalog: { 'lab/small': cheap, 'den/small': dear },
+    },
+  })
+  upstream.behave(completion({ usage }))
+  for (let n = 0; n < 20; n++) {
+    await client.chat.completions.create({ model: 'team/small', messages })
+    await client.chat.completions.stream({ model: 'helper', messages }).finalChatCompletion()
+  }
+  const targets = gateway.requestLines().map(({ target }) => target)
+  t.strictSame(new Set(targets), new Set(['lab/small', 'den/small']), 'the log tells the model that was meant')
+  t.strictSame(
+    told,
+    targets.map((target) => (target === 'lab/small' ? 0.002 : 0.004)),
+  )
+})
+
+t.test('each step of a run is paid to the target that took it', async (t) => {
+  const clock = defineTool({ name: 'clock', execute: () => 'noon' })
+  const { client, told, gateway } = await pricing(t, {
+    extension: { tools: [clock] },
+    config: {
+      ...lab,
+      models: { fast: { targets: [{ model: 'lab/small' }, { model: 'lab/large' }] } },
+      agents: { helper: { model: 'fast', tools: ['clock'] } },
+      catalog: { 'lab/small': cheap, 'lab/large': dear },
+    },
+  })
+  const asksForClock = completion({ toolCalls: [{ name: 'clock', arguments: '{}' }], usage })
+  for (let n = 0; n < 20; n++) {
+    upstream.next(asksForClock, completion({ usage }))
+    await client.chat.completions.create({ model: 'helper', messages })
+    const asked = upstream.requests.splice(0).map(({ body }) => (body as { model: string }).model)
+    t.equal(
+      told.at(-1),
+      asked.reduce((sum, model) => sum + (model === 'small' ? 0.002 : 0.004), 0),
+      asked.join(', '),
+    )
+  }
+  t.match(gateway.requestLines(), { length: 20 })
+})
+
+t.test('one of a wildcard is priced by its own name, whatever clients call it', async (t) => {
+  const models = { 'ours/*': { targets: [{ model: 'lab/*' }] } }
+  const agents = { helper: { model: 'ours/small' }, direct: { model: 'lab/small' } }
+  const { client, told } = await pricing(t, { config: { ...lab, models, agents } })
+  upstream.behave(completion({ usage }))
+  for (const model of ['ours/small', 'ours/other', 'helper', 'direct']) {
+    await client.chat.completions.create({ model, messages })
+  }
+  t.strictSame(told, [0.002, 'unknown', 0.002, 0.002])
+})
+
+t.test('the catalog of the configuration wins over public prices, by the name of the provider', async (t) => {
+  const providers = {
+    openai: { apiKey: 'k', baseURL: upstream.baseURL },
+    'openai-eu': { kind: 'openai', apiKey: 'k', baseURL: upstream.baseURL },
+  }
+  const catalog = { 'openai-eu/gpt-4o-mini': cheap, 'openai/gpt-4o': { contextWindow: 5 } }
+  const { client, told } = await pricing(t, { config: { providers, catalog } })
+  upstream.behave(completion({ usage }))
+  for (const model of ['openai-eu/gpt-4o-mini', 'openai/gpt-4o-mini', 'openai/gpt-4o']) {
+    await client.chat.completions.create({ model, messages })
+  }
+  // gpt-4o-mini: $0.15 and $0.60 a million; gpt-4o: $2.50 and $10.
+  t.match(
+    told.map((cost) => Number(cost).toFixed(7)),
+    ['0.0020000', '0.0002100', '0.0035000'],
+  )
+})
+
+t.test('a provider that bills in its own format is priced as well', async (t) => {
+  const anthropic = await startAnthropic()
+  t.teardown(() => anthropic.close())
+  const config = {
+    providers: { claude: { kind: 'anthropic', apiKey: 'k', baseURL: anthropic.baseURL } },
+    catalog: { 'claude/claude-haiku-4-5': cheap },
+  }
+  const { client, told, logged } = await pricing(t, { config })
+  await client.chat.completions.create({ model: 'claude/claude-haiku-4-5', messages })
+  await client.chat.completions.stream({ model: 'claude/claude-haiku-4-5', messages }).finalChatCompletion()
+  // Its usage: 12 tokens in, 5 out.
+  t.strictSame(told, [62e-6, 62e-6])
+  t.strictSame(logged(), told)
+})
+
 t.test('a run of several steps costs what all of them cost', async (t) => {
   const clock = defineTool({ name: 'clock', execute: () => 'noon' })
   const agents = { helper: { model: 'lab/small', tools: ['clock'] } }
@@ -105,8 +198,66 @@ t.test('an answer that its client leaves costs what came of it, as estimated', a
   t.ok(Number(told[0]) >= 4 * 10e-6 && Number(told[0]) < 50 * 10e-6, String(told[0]))
 })
 
+t.test('a run that its client leaves costs the steps that are over, and what came of the last', async (t) => {
+  const clock = defineTool({ name: 'clock', execute: () => 'noon' })
+  const agents = { helper: { model: 'lab/small', tools: ['clock'] } }
+  const { client, told, gateway } = await pricing(t, { config: { ...lab, agents }, extension: { tools: [clock] } })
+  upstream.next(
+    completion({ toolCalls: [{ name: 'clock', arguments: '{}' }], usage }),
+    completion({ tokens: Array(50).fill('word '), delayMs: 20 }),
+  )
+  const over = new Promise((resolve) => gateway.hooks.once('onResponse', resolve))
+  let text = ''
+  for await (const chunk of await client.chat.completions.create({ model: 'helper', messages, stream: true })) {
+    text += chunk.choices[0]?.delta.content ?? ''
+    if (text.length > 20) break
+  }
+  t.match(await over, { outcome: 'client_closed', usage: { estimated: true } })
+  t.equal(told.length, 1)
+  t.ok(Number(told[0]) > 0.002 && Number(told[0]) < 0.004, String(told[0]))
+})
+
+t.test('a run that fails costs the steps before', async (t) => {
+  const clock = defineTool({ name: 'clock', execute: () => 'noon' })
+  const agents = { helper: { model: 'lab/small', tools: ['clock'] } }
+  const { client, told, logged } = await pricing(t, { config: { ...lab, agents }, extension: { tools: [clock] } })
+  for (const ask of [
+    async () => client.chat.completions.create({ model: 'helper', messages }),
+    async () => client.chat.completions.stream({ model: 'helper', messages }).finalChatCompletion(),
+  ]) {
+    upstream.next(completion({ toolCalls: [{ name: 'clock', arguments: '{}' }], usage }), failWith(500))
+    await t.rejects(ask())
+  }
+  t.equal(told.length, 2)
+  t.ok(
+    told.every((cost) => Number(cost) >= 0.002 && Number(cost) < 0.0021),
+    told.join(', '),
+  )
+  t.strictSame(logged(), told)
+})
+
+t.test('a turn that a guardrail stops before any model is asked costs nothing', async (t) => {
+  const silence = defineGuardrail({ name: 'silence', input: () => ({ reason: 'hush' }) })
+  const agents = { helper: { model: 'lab/small', guardrails: ['silence'] } }
+  const { client, told } = await pricing(t, { config: { ...lab, agents }, extension: { guardrails: [silence] } })
+  await client.chat.completions.create({ model: 'helper', messages })
+  await client.chat.completions.stream({ model: 'helper', messages }).finalChatCompletion()
+  t.equal(upstream.requests.length, 0)
+  t.strictSame(told, [0, 0])
+})
+
+t.test('what failed before an answer has no cost in the log', async (t) => {
+  const { client, told, logged } = await pricing(t, { config: lab })
+  upstream.behave(failWith(500))
+  await t.rejects(client.chat.completions.create({ model: 'lab/small', messages }))
+  t.strictSame(told, [])
+  t.strictSame(logged(), [undefined])
+})
+
 t.test('embeddings cost what their tokens cost', async (t) => {
-  const { client, told } = await pricing(t, { config: lab })
+  const { client, told, logged } = await pricing(t, { config: lab })
   await client.embeddings.create({ model: 'lab/small', input: 'a b' })
-  t.strictSame(told, [2e-6])
+  await client.embeddings.create({ model: 'lab/other', input: 'a b' })
+  t.strictSame(told, [2e-6, 'unknown'])
+  t.strictSame(logged(), told)
 })

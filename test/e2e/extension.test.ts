@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import OpenAI from 'openai'
@@ -106,6 +108,7 @@ t.test('everything that an extension can bring, in the real process', async (t) 
     t.notMatch(gateway.stdout, /saved cat/, 'but not a turn that was stopped')
   })
   await t.test('and it ends quietly', async (t) => {
+    t.notMatch(gateway.stdout, /No API keys/, 'with its auth it is not open to everybody')
     gateway.kill('SIGINT')
     t.match(await gateway.exited, { code: 0, stderr: '' })
   })
@@ -131,6 +134,103 @@ agents: { helper: { model: demo/echo } }`,
   t.equal(await turn('one two'), 2)
   // The demo counts words: both turns, and what it said to the first.
   t.equal(await turn('three'), 2 + 5 + 1)
+})
+
+t.test('conversations in files belong to their users, also after a restart', async (t) => {
+  const cwd = directoryWith(t, {
+    'signalbox.yaml': `
+store: { kind: file, directory: ./data }
+conversations: { ttl: 1h }
+auth: { keys: [{ key: sk-of-ann-01, user: ann }, { key: sk-of-bob-01, user: bob }] }
+agents: { helper: { model: demo/echo, conversation: { maxMessages: 3 } } }`,
+  })
+  const promptOf = async (apiKey: string, content: string) => {
+    const { baseURL, process: gateway } = await runGateway(t, { cwd })
+    const client = new OpenAI({ baseURL, apiKey, maxRetries: 0, defaultHeaders: { 'x-conversation-id': 'é shared' } })
+    const stream = client.chat.completions.stream({
+      model: 'helper',
+      messages: question(content),
+      stream_options: { include_usage: true },
+    })
+    const { usage } = await stream.finalChatCompletion()
+    // Nothing is waited for: what was answered has been saved.
+    gateway.kill('SIGKILL')
+    await gateway.exited
+    return usage?.prompt_tokens
+  }
+  t.equal(await promptOf('sk-of-ann-01', 'one two'), 2)
+  t.equal(await promptOf('sk-of-ann-01', 'three'), 2 + 5 + 1)
+  t.equal(await promptOf('sk-of-bob-01', 'four'), 1, 'nobody else’s')
+  t.equal(await promptOf('sk-of-ann-01', 'five'), 1 + 4 + 1, 'of which no more is sent than the agent is to see')
+})
+
+t.test('an extension that keeps the process busy does not keep it from ending', async (t) => {
+  const busy = 'setInterval(() => {}, 1000)\nexport const tools = [{ name: "order_status", execute: () => 1 }]'
+  const files = { 'signalbox.yaml': 'extensions: ./extension.ts', 'extension.ts': busy }
+
+  t.test('when its configuration is only checked', async (t) => {
+    const cwd = directoryWith(t, files)
+    const { code, stdout } = await runSignalbox(t, { cwd, args: ['--check-config'] }).exited
+    t.equal(code, 0)
+    t.equal(stdout, 'signalbox.yaml is valid\n')
+  })
+
+  t.test('when the start fails', async (t) => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    t.teardown(() => void taken.close())
+    await once(taken, 'listening')
+    const { port } = taken.address() as AddressInfo
+    const wrong = {
+      ...files,
+      'signalbox.yaml': 'extensions: ./extension.ts\nagents: { a: { model: demo/echo, tools: [x] } }',
+    }
+    const throwing = { ...files, 'extension.ts': `${busy}\nthrow new Error("no database")` }
+    for (const [given, message] of [
+      [files, /in use/],
+      [wrong, /agents\.a\.tools: the extension has no "x"; it has: order_status/],
+      [throwing, /the module does not load: no database/],
+    ] as const) {
+      const program = runSignalbox(t, { cwd: directoryWith(t, given), env: { PORT: String(port) } })
+      const { code, stderr } = await program.exited
+      t.equal(code, 1)
+      t.match(stderr, message)
+    }
+  })
+
+  t.test('when it is told to stop', async (t) => {
+    const { process: gateway } = await runGateway(t, { cwd: directoryWith(t, files) })
+    gateway.kill('SIGINT')
+    t.equal((await gateway.exited).code, 0)
+  })
+})
+
+t.test('everything that agents name in vain is told at once', async (t) => {
+  const cwd = directoryWith(t, {
+    'extension.ts': extension,
+    'prompt.md': 'Be brief.',
+    'signalbox.yaml': `
+extensions: ./extension.ts
+auth: { keys: [{ key: sk-12345678 }] }
+agents:
+  helper: { model: demo/echo, tools: [order_status, clock], guardrails: [polight] }
+  other: { model: demo/echo, tools: [search] }`,
+  })
+  const { code, stderr } = await runSignalbox(t, { cwd, args: ['--check-config'] }).exited
+  t.equal(code, 1)
+  t.strictSame(stderr.trim().split('\n'), [
+    'signalbox.yaml is not valid:',
+    '  - agents.helper.tools: the extension has no "clock"; it has: order_status',
+    '  - agents.helper.guardrails: the extension has no "polight"; it has: polite',
+    '  - agents.other.tools: the extension has no "search"; it has: order_status',
+    '  - auth: the extension has an auth of its own; leave out auth.keys',
+  ])
+})
+
+t.test('paths are seen from the configuration, not from where the process runs', async (t) => {
+  const directory = directoryWith(t, { 'signalbox.yaml': configuration, 'extension.ts': extension, 'prompt.md': 'Hi.' })
+  const cwd = directoryWith(t, {})
+  const args = ['--check-config', '--config', join(directory, 'signalbox.yaml')]
+  t.match(await runSignalbox(t, { cwd, args }).exited, { code: 0, stderr: '' })
 })
 
 t.test('what is wrong with an extension ends the start, and --check-config tells it too', async (t) => {

@@ -1,6 +1,9 @@
 import t from 'tap'
+import { defineTool } from '../../src/index.ts'
 import { startGateway } from '../gateway.ts'
-import { startAnthropic } from '../upstream/anthropic.ts'
+import { anthropic as dialect, startAnthropic } from '../upstream/anthropic.ts'
+import { play } from '../upstream/dialect.ts'
+import { startGoogle } from '../upstream/google.ts'
 import { startUpstream } from '../upstream.ts'
 
 const anthropic = await startAnthropic()
@@ -50,6 +53,77 @@ t.test('browsers may read it, and the name of the conversation', async (t) => {
   t.ok(exposed.includes('x-signalbox-warning'))
   t.ok(exposed.includes('x-conversation-id'))
   await response.text()
+})
+
+t.test('and so for Google, whole and streamed', async (t) => {
+  const google = await startGoogle()
+  t.teardown(() => google.close())
+  const gateway = await startGateway(t, { config: { providers: { google: { apiKey: 'k', baseURL: google.baseURL } } } })
+  const ask = { ...question, model: 'google/gemini-2.5-flash', logit_bias: { 1: 2 }, prediction: { type: 'content' } }
+  for (const stream of [false, true]) {
+    const response = await gateway.post('/v1/chat/completions', { ...ask, stream })
+    t.equal(response.status, 200)
+    t.equal(
+      response.headers.get('x-signalbox-warning'),
+      '"logit_bias is not supported by google and was ignored", "prediction is not supported by google and was ignored"',
+    )
+    await response.text()
+  }
+  t.equal(gateway.logs.filter(({ msg }) => msg === 'served with a warning').length, 4)
+})
+
+t.test('nothing that the request says breaks out of the header', async (t) => {
+  const gateway = await startGateway(t, { config: { providers } })
+  const odd = 'é"\\\r\nx-injected: yes\u2028\u0000\u{1f600}'
+  for (const stream of [false, true]) {
+    const body = { ...question, stream, [odd]: 1, ['long'.repeat(1000)]: 1 }
+    const response = await gateway.post('/v1/chat/completions', body)
+    t.equal(response.status, 200)
+    t.equal(response.headers.get('x-injected'), null)
+    const header = response.headers.get('x-signalbox-warning') ?? ''
+    t.match(header, /^[\x20-\x7e]*$/)
+    const warnings = JSON.parse(`[${header}]`) as string[]
+    t.equal(warnings.length, 2, 'each is one string in quotes')
+    t.match(warnings[0], /^\?"\\\?\?x-injected: yes\?+ is not supported by anthropic/)
+    t.ok(warnings.every((warning) => warning.length <= 500))
+    await response.text()
+  }
+})
+
+t.test('an agent that takes no tools says so, once, however many steps it takes', async (t) => {
+  const clock = defineTool({ name: 'clock', execute: () => 'noon' })
+  const agents = { helper: { model: 'anthropic/claude-haiku-4-5', tools: ['clock'], allowExternalTools: false } }
+  const gateway = await startGateway(t, { config: { providers, agents }, extension: { tools: [clock] } })
+  const heard: string[] = []
+  gateway.hooks.on('onWarning', ({ warning }) => heard.push(warning))
+  const tools = [{ type: 'function', function: { name: 'mine', parameters: { type: 'object' } } }]
+  for (const stream of [false, true]) {
+    heard.length = 0
+    anthropic.next(play(dialect, { calls: [{ id: 'toolu_1', name: 'clock', arguments: {} }] }))
+    const response = await gateway.post('/v1/chat/completions', {
+      ...question,
+      model: 'helper',
+      tools,
+      logit_bias: {},
+      stream,
+    })
+    const told = response.headers.get('x-signalbox-warning')
+    await response.text()
+    t.equal(told, heard.map((warning) => JSON.stringify(warning)).join(', '))
+    t.match(heard, [/^this model takes no tools from its callers/, /^logit_bias is not supported/])
+    t.equal(heard.length, 2)
+  }
+})
+
+t.test('more of them than a header holds do not cost the client its answer', async (t) => {
+  const gateway = await startGateway(t, { config: { providers } })
+  const fields = Object.fromEntries(Array.from({ length: 3000 }, (_, n) => [`field_${n}`, n]))
+  for (const stream of [false, true]) {
+    const response = await gateway.post('/v1/chat/completions', { ...question, ...fields, stream })
+    t.equal(response.status, 200)
+    t.ok((response.headers.get('x-signalbox-warning') ?? '').length < 5000)
+    t.match(await response.text(), /You said/)
+  }
 })
 
 t.test('what the request itself says is no line of the header', async (t) => {

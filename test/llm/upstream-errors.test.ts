@@ -83,6 +83,19 @@ t.test('a rate limit stays one', async (t) => {
     }
   })
 
+  t.test('with the time that Google names in the body', async (t) => {
+    const info = { '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '17s' }
+    const body = {
+      error: { code: 429, message: 'quota', status: 'RESOURCE_EXHAUSTED', details: [{ reason: 'x' }, info] },
+    }
+    t.equal(answered(upstreamError(429, {}, JSON.stringify(body))).headers['retry-after'], '17')
+    t.equal(answered(upstreamError(429, { 'retry-after': '3' }, JSON.stringify(body))).headers['retry-after'], '3')
+    for (const retryDelay of ['soon', 17, null, {}]) {
+      const text = JSON.stringify({ error: { ...body.error, details: [{ retryDelay }, null] } })
+      t.equal(answered(upstreamError(429, {}, text)).headers['retry-after'], '1')
+    }
+  })
+
   t.test('but a quota that is used up is not mended by a retry', async (t) => {
     const answer = answered(upstreamError(429, {}, envelope({ code: 'insufficient_quota' })))
     t.match(answer, { status: 429, error: { code: 'insufficient_quota' }, headers: { 'x-should-retry': 'false' } })

@@ -62,6 +62,39 @@ t.test('conversation-loader takes a loader of one’s own', async (t) => {
   t.match(saved, [/before.*one.*assistant/])
 })
 
+t.test('either is refused where it would have no effect', async (t) => {
+  const { app } = await appWith(t, async () => {})
+  const order = { message: /before oai-server/ }
+  await t.rejects(async () => app.register(conversationLoader, { persistence: new MemoryPersistence() }), order)
+  const other = await appWith(t, async () => {})
+  await t.rejects(async () => other.app.register(agentLoader, { loader: { load: () => null } }), order)
+  const bare = Fastify()
+  t.teardown(() => bare.close())
+  await t.rejects(async () => bare.register(conversationLoader, {} as never), { message: /a loader or a persistence/ })
+})
+
+t.test('both at once: the conversation of a loaded agent is kept', async (t) => {
+  const heard: unknown[] = []
+  const client = createDemo({ pace: 0 })
+  const loader = {
+    load: (request: object) => {
+      heard.push(request)
+      return createAgent({ client })
+    },
+  }
+  const persistence = new MemoryPersistence()
+  const { app, ask } = await appWith(t, async (app) => {
+    await app.register(conversationLoader, { persistence, keyPrefix: 'talk:', ttlSeconds: 60 })
+    await app.register(agentLoader, { loader })
+  })
+  await ask('mine', 'one')
+  await ask('mine', 'two')
+  t.strictSame(heard[1], { userId: null, model: 'mine', conversationId: 'c1' })
+  t.match(await persistence.get('talk:anon:c1'), { messages: { length: 4 } })
+  const history = await app.conversationLoader?.load({ userId: null, conversationId: 'c1' })
+  t.equal(history?.messages.length, 4)
+})
+
 t.test('agent-loader resolves agents per request', async (t) => {
   const loader = {
     load: ({ model }: { model: string }) =>

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { createDemo, ModelRouter } from 'signalbox'
+import { createDemo, defineTool, ModelRouter } from 'signalbox'
 import { type ModelRouterOptions, modelRouter } from 'signalbox/plugins'
 import t, { type Test } from 'tap'
 import { completion, startUpstream } from '../upstream.ts'
@@ -69,6 +69,22 @@ t.test('without models, each provider is a wildcard; without providers, there is
   const models = (app: FastifyInstance) => app.modelRouter.list().map(({ model }) => model)
   t.same(models(await appWith(t, { providers })), ['a/*', 'b/*'])
   t.same(models(await appWith(t, { providers: {} })), ['demo/echo'])
+})
+
+t.test('agents are built as well, from parts that are given beside the configuration', async (t) => {
+  const clock = defineTool({ name: 'clock', execute: () => 'noon' })
+  const options = {
+    providers: {},
+    agents: { helper: { model: 'demo/echo', tools: ['clock'] } },
+    contextWindow: () => 8192,
+  }
+  const app = await appWith(t, { ...options, tools: [clock] })
+  const { client, entry } = app.modelRouter.resolve('helper')
+  t.match(await client.complete({ model: 'helper', messages: [{ role: 'user', content: 'clock' }] }), {
+    choices: [{ message: { content: /The tool answered: noon/ } }],
+  })
+  t.strictSame(entry.capabilities, undefined, 'the demo has no window')
+  await t.rejects(appWith(t, options), { message: /agents\.helper\.tools: the extension has no "clock"/ })
 })
 
 t.test('a configuration that cannot work is refused at once, in words', async (t) => {

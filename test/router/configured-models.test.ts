@@ -172,6 +172,86 @@ t.test('agents', async (t) => {
     )
   })
 
+  t.test('that name several things in vain are told of all', async (t) => {
+    const yaml = `
+      extensions: ./e.ts
+      agents: { a: { model: fast, tools: [x, clock, y] }, b: { model: fast, guardrails: [z] } }`
+    t.throws(() => agentsOf(yaml, { tools: [clock] }), {
+      message: [
+        'agents.a.tools: the extension has no "x"; it has: clock',
+        'agents.a.tools: the extension has no "y"; it has: clock',
+        'agents.b.guardrails: the extension has no "z"; it has: none',
+      ].join('; '),
+    })
+  })
+
+  t.test('whose instructions are still in a file are refused, not left without', async (t) => {
+    t.throws(() => agentsOf('agents: { a: { model: fast, systemFile: a.md } }'), {
+      message: 'agents.a.systemFile: not read; give its text as system',
+    })
+  })
+
+  t.test('have their guardrails in the order in which they are named', async (t) => {
+    const yaml = `
+      extensions: ./e.ts
+      agents: { a: { model: fast, guardrails: [second, silence] }, b: { model: fast, guardrails: [silence, second] } }`
+    const second = defineGuardrail({ name: 'second', input: () => ({ reason: 'two' }) })
+    const { entries, close } = agentsOf(yaml, { guardrails: [silence, second] })
+    t.teardown(close)
+    for (const [id, refusal] of Object.entries({ a: 'two', b: 'hush' })) {
+      const { client } = entries.find(({ model }) => model === id) ?? {}
+      t.match(await client?.complete({ ...ask, model: id }), { choices: [{ message: { refusal } }] })
+    }
+  })
+
+  t.test('may ask one and the same model', async (t) => {
+    const { entries, close } = agentsOf('agents: { a: { model: fast }, b: { model: fast } }')
+    t.teardown(close)
+    await Promise.all(entries.slice(2).map(({ client, model }) => client.complete({ ...ask, model })))
+    t.strictSame(
+      upstream.requests.map(({ body }) => (body as { model: string }).model),
+      ['small', 'small'],
+    )
+  })
+
+  t.test('and models show the shortest context window of their targets, when all are known', async (t) => {
+    const windows: Record<string, number> = {
+      'lab/small': 8192,
+      'lab/large': 128_000,
+      'other/x': 4096,
+      'lab/x': 32_000,
+    }
+    const yaml = `
+      providers: { lab: ${lab}, other: ${lab} }
+      models:
+        both: { targets: [{ model: lab/large }, { model: lab/small }] }
+        one-unknown: { targets: [{ model: lab/large }, { model: lab/new }] }
+        all-*: { targets: [{ model: lab/* }, { model: other/* }] }
+      agents:
+        a: { model: both }
+        b: { model: one-unknown }
+        c: { model: all-x }
+        d: { model: lab/large, capabilities: { context_window: 1 } }`
+    const { entries, close } = configuredModels(parseConfig(yaml, 'the test', {}), {
+      contextWindow: ({ provider, model }) => windows[`${provider}/${model}`],
+    })
+    t.teardown(close)
+    t.strictSame(
+      entries.map(({ model, capabilities }) => [model, capabilities?.context_window]),
+      [
+        ['both', 8192],
+        ['one-unknown', undefined],
+        ['all-*', undefined],
+        ['a', 8192],
+        ['b', undefined],
+        ['c', 4096],
+        ['d', 1],
+      ],
+    )
+    const demo = modelsOf('agents: { helper: { model: demo/echo } }')
+    t.equal(demo.entries[1]?.capabilities, undefined)
+  })
+
   t.test('and models show what is known of them, and what the configuration says', async (t) => {
     const contextWindow = ({ model }: { model: string }) => (model === 'small' ? 8192 : undefined)
     const yaml = 'agents: { a: { model: fast, capabilities: { vision: true } }, b: { model: lab/y } }'

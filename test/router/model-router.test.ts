@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createDemo, createLLM, defineTool, ModelRouter } from '../../src/index.ts'
+import { ConversationHistory, createAgent, createDemo, createLLM, defineTool, ModelRouter } from '../../src/index.ts'
 import { completion, startUpstream } from '../upstream.ts'
 
 const client = createDemo()
@@ -147,6 +147,40 @@ t.test('an entry’s own tools', async (t) => {
     await router.resolve('n').client.complete({ model: 'n', messages, tools: [mine], tool_choice: 'required' }, call)
     t.strictSame(upstream.last().body, { model: 'small', messages })
     t.equal(warnings.length, 2)
+  })
+
+  t.test('come on top of those of an agent', async (t) => {
+    const router = new ModelRouter()
+    const diary = defineTool({ name: 'diary', execute: () => 'a free day' })
+    router.register({ model: 'm', client: createAgent({ client, tools: [diary] }), internalTools: [clock] })
+    upstream.next(
+      completion({ toolCalls: [{ name: 'clock', arguments: '{}' }] }),
+      completion({ toolCalls: [{ name: 'diary', arguments: '{}' }] }),
+    )
+    const answer = await router.resolve('m').client.complete({ model: 'm', messages, tools: [mine] })
+    t.match(answer.choices, [{ finish_reason: 'stop' }])
+    t.strictSame(offered()?.toSorted(), ['clock', 'diary', 'mine'])
+    const results = (upstream.last().body as { messages: { role: string; content: string }[] }).messages
+    t.strictSame(
+      results.filter(({ role }) => role === 'tool').map(({ content }) => content),
+      ['noon', 'a free day'],
+    )
+  })
+
+  t.test('cannot be given to an agent that would ignore them, or keeps its history itself', async (t) => {
+    const router = new ModelRouter()
+    for (const [options, message] of [
+      [
+        { allowExternalTools: false },
+        /is an agent that takes no tools from outside: give it its tools when it is made/,
+      ],
+      [{ history: new ConversationHistory() }, /is an agent with a history of its own: give it its tools/],
+    ] as const) {
+      const agent = createAgent({ client, ...options })
+      t.throws(() => router.register({ model: 'm', client: agent, internalTools: [clock] }), { message })
+      router.register({ model: 'm', client: agent, internalTools: [], allowExternalTools: false })
+      router.unregister('m')
+    }
   })
 
   t.test('of one name, or ill-formed, are refused at registration, and the model is not registered', async (t) => {

@@ -84,6 +84,30 @@ t.test('a drawn target that makes no embeddings is a 400, not a crash', async (t
   await t.rejects(failure(), { code: 'unsupported', status: 400, param: 'model' })
 })
 
+t.test('tells which target it has drawn, before that is called', async (t) => {
+  const failing = {
+    ...target('bad').client,
+    complete: () => Promise.reject(new Error('down')),
+  }
+  const client = weighted([target('off', 0).entry, { client: failing }])
+  const told: unknown[] = []
+  await t.rejects(client.complete(request, { onTarget: (target) => told.push(target) }))
+  t.strictSame(told, [{ provider: 'bad', model: 'bad-model' }])
+})
+
+t.test('of a provider that serves any model, it tells the one that was asked for', async (t) => {
+  const any = { ...target('lab').client, model: '*' }
+  const client = weighted([target('off', 0).entry, { client: any }])
+  const told: string[] = []
+  const call = {
+    onTarget: ({ provider, model }: { provider: string; model: string }) => told.push(`${provider}/${model}`),
+  }
+  await client.complete({ ...request, model: 'one' }, call)
+  for await (const _ of client.stream({ ...request, model: 'two' }, call)) break
+  await client.embed?.({ model: 'three', input: 'x' }, call)
+  t.strictSame(told, ['lab/one', 'lab/two', 'lab/three'])
+})
+
 t.test('one target needs no draw: it is the client itself', async (t) => {
   const only = target('only', 0)
   t.equal(weighted([only.entry]), only.client)
