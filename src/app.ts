@@ -16,6 +16,7 @@ import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { createCatalog } from './engine/catalog.ts'
 import type { Extension } from './extension.ts'
+import { loggable } from './server/errors.ts'
 import { FilePersistence } from './store/file-persistence.ts'
 import { MemoryPersistence } from './store/memory-persistence.ts'
 import type { Target } from './types.ts'
@@ -32,15 +33,19 @@ export interface AppOptions {
 
 /** The service: the plugins, in the order in which a request meets them. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
-  const { config, extension = {}, logger } = options
+  const { config, extension = {} } = options
   const { server, conversations } = config
   const keys = config.auth && new BearerKeyAuth(config.auth)
   const catalog = createCatalog(config.catalog, kindsOf(config.providers))
   const { kind, directory } = config.store
-  const persistence = kind === 'file' && directory ? new FilePersistence({ directory }) : new MemoryPersistence()
+  // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
+  const log = options.logger ?? pino({ level: server.logLevel }, pino.destination({ dest: 1, sync: true }))
+  const onCorrupt = (file: string, error: Error): void =>
+    log.error({ file, error: loggable(error) }, 'a file of the store holds no value, and was set aside')
+  const persistence =
+    kind === 'file' && directory ? new FilePersistence({ directory, onCorrupt }) : new MemoryPersistence()
   const app = Fastify({
-    // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
-    loggerInstance: logger ?? pino({ level: server.logLevel }, pino.destination({ dest: 1, sync: true })),
+    loggerInstance: log,
     genReqId: () => `req_${crypto.randomUUID()}`,
     frameworkErrors: answerUnreadable,
     clientErrorHandler: answerMalformedRequest,
@@ -69,8 +74,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(modelRouter, { ...config, ...extension, contextWindow })
   await app.register(agentLoader, { loader: extension.agentLoader })
   const { conversationLoader: loader } = extension
-  const ttl = conversations.ttl === undefined ? {} : { ttlSeconds: milliseconds(conversations.ttl) / 1000 }
-  await app.register(conversationLoader, loader ? { loader } : { persistence, ...ttl })
+  const ttlSeconds = milliseconds(conversations.ttl) / 1000
+  await app.register(conversationLoader, loader ? { loader } : { persistence, ttlSeconds })
   await app.register(oaiServer, {
     prices: catalog,
     hiddenStepsPersistence: persistence,

@@ -37,7 +37,7 @@ async function main(): Promise<void> {
     end(0)
   }
   const app = await buildApp({ config: loaded.config, extension })
-  closeOnSignal(app, loaded.config.server)
+  closeOnSignal(app, loaded.config.server, extensions !== undefined)
   const { host, port } = loaded.config.server
   await app.listen({ host, port, listenTextResolver: greeting })
   announce(app, loaded, extension)
@@ -78,8 +78,13 @@ function announce(app: FastifyInstance, { config, file }: LoadedConfig, extensio
 }
 
 /** SIGTERM drains the app; SIGINT (a person) does so without the delay; a second signal ends the process at once. */
-function closeOnSignal(app: FastifyInstance, { drainDelay }: Config['server']): void {
-  closeWithGrace({ delay: false, logger: app.log, skip: ['beforeExit'] }, async ({ signal, err }) => {
+function closeOnSignal(app: FastifyInstance, { drainDelay }: Config['server'], isExtended: boolean): void {
+  // A promise that an extension left behind is no reason to end everybody's requests.
+  if (isExtended) {
+    process.on('unhandledRejection', (error) => app.log.error({ error: loggable(error) }, 'a promise failed unheard'))
+  }
+  const skip = ['beforeExit', ...(isExtended ? ['unhandledRejection'] : [])] as ('beforeExit' | 'unhandledRejection')[]
+  closeWithGrace({ delay: false, logger: app.log, skip }, async ({ signal, err }) => {
     if (err) app.log.fatal({ error: loggable(err) }, 'the gateway failed')
     await app.drain(signal === 'SIGTERM' ? milliseconds(drainDelay) : 0)
   })

@@ -66,6 +66,10 @@ export interface CallOptions {
   /** W3C trace-context headers for the upstream. */
   traceHeaders?: Readonly<Record<string, string>>
   timeouts?: Partial<Timeouts>
+  /** The same for all calls of one run: who chooses among several targets stays with the one it chose. */
+  run?: object
+  /** Hears what is sent, as a provider is about to be asked. */
+  onAsk?(request: ChatRequest): void
   /** Hears which target a client of several has chosen, before it is called; the last one served. */
   onTarget?(target: Target): void
   /**
@@ -83,6 +87,16 @@ export interface CallOptions {
   onTurn?(messages: readonly ChatMessage[]): void
 }
 
+/** What makes a client an agent, for those who serve it. */
+export interface AgentTraits {
+  /** Callers may bring tools of their own. */
+  readonly allowExternalTools: boolean
+  /** The tools that the gateway runs, by name: steps with them its callers do not see. */
+  readonly toolNames: readonly string[]
+  /** It was made with a history, and keeps its conversation itself. */
+  readonly keepsHistory: boolean
+}
+
 /**
  * Anything that answers chat completions: a provider, or a client that wraps clients.
  *
@@ -94,6 +108,8 @@ export interface LLMClient {
   readonly provider: string
   /** The model's name at the provider, put into every request; `*` takes the request's own. */
   readonly model: string
+  /** Of an agent, and of every client that wraps one. */
+  readonly agent?: AgentTraits | undefined
   complete(request: ChatRequest, call?: CallOptions): Promise<ChatCompletion>
   /** A client without real streaming fails with the code `unsupported`; the front then chunks what `complete` answers. */
   stream(request: ChatRequest, call?: CallOptions): AsyncIterable<ChatCompletionChunk>

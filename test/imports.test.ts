@@ -12,7 +12,7 @@ const areas = ['server', 'engine', 'router', 'agent', 'config', 'auth', 'llm', '
 /** What everything may import: it imports nothing but its like. */
 const isLeaf = (file: string): boolean =>
   file.startsWith('src/hooks/') ||
-  ['src/server/errors.ts', 'src/types.ts', 'src/json.ts', 'src/source.ts', 'src/env.ts'].includes(file)
+  ['src/server/errors.ts', 'src/types.ts', 'src/json.ts', 'src/source.ts', 'src/env.ts', 'src/target.ts'].includes(file)
 
 const areaOf = (file: string): string | undefined => /^src\/([^/]+)\//.exec(file)?.[1]
 const isPlugin = (file: string): boolean => file.startsWith('plugins/')

@@ -286,6 +286,13 @@ t.test("import 'signalbox' is the gateway that runs", async (t) => {
     t.strictSame(await inProcess(t, dir, isTheSame), [true, true])
   })
 
+  t.test('also for CommonJS', async (t) => {
+    const code = `const { defineTool } = require('signalbox')
+      module.exports = { tools: [defineTool({ name: 'search', execute: () => 1 })] }`
+    const dir = await elsewhere(t, { 'extension.cjs': code })
+    t.equal(await inProcess(t, dir, sayTool.replace('.ts', '.cjs')), 'search')
+  })
+
   t.test('and signalbox/plugins are its plugins', async (t) => {
     const dir = await elsewhere(t, {
       'extension.ts': `import { auth as plugin } from 'signalbox/plugins'

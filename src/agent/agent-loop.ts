@@ -1,4 +1,4 @@
-import type { CallOptions, ChatCompletion, ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
+import type { AgentTraits, CallOptions, ChatCompletion, ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
 import { ConversationHistory } from './conversation-history.ts'
 import { guarded, guardedTools } from './guarded.ts'
 import { assertGuardrail, type Guardrail } from './guardrail.ts'
@@ -31,10 +31,7 @@ export interface AgentLoopOptions {
 export class AgentLoop implements LLMClient {
   readonly provider: string
   readonly model: string
-  /** Callers may bring tools of their own. */
-  readonly allowExternalTools: boolean
-  /** It has tools that the gateway runs. */
-  readonly runsTools: boolean
+  readonly agent: AgentTraits
   readonly #client: LLMClient
   readonly #closes: LLMClient
   #history: ConversationHistory | undefined
@@ -48,8 +45,11 @@ export class AgentLoop implements LLMClient {
     for (const guardrail of guardrails) assertGuardrail(guardrail)
     this.provider = client.provider
     this.model = client.model
-    this.allowExternalTools = allowExternalTools
-    this.runsTools = tools.length > 0
+    this.agent = {
+      allowExternalTools,
+      toolNames: [...(client.agent?.toolNames ?? []), ...tools.map(({ name }) => name)],
+      keepsHistory: history !== undefined || (client.agent?.keepsHistory ?? false),
+    }
     this.#closes = client
     this.#history = history
     let composed = system ? instructed(client, system) : client

@@ -1,23 +1,12 @@
 import { isObject } from '../json.ts'
-import type {
-  CallOptions,
-  ChatCompletion,
-  ChatCompletionChunk,
-  ChatRequest,
-  GuardrailReport,
-  LLMClient,
-  Target,
-  Usage,
-} from '../types.ts'
-import { textIn } from './content.ts'
+import { targetOf } from '../target.ts'
+import type { CallOptions, ChatCompletion, ChatRequest, GuardrailReport, LLMClient, Target, Usage } from '../types.ts'
+import { checkedStream, shownText } from './checked-stream.ts'
 import type { Guardrail, GuardrailContext, Verdict } from './guardrail.ts'
 import { RefusedStream, refusal } from './refusal.ts'
 import type { BeforeTool } from './toolbox.ts'
 import { unlessAborted } from './unless-aborted.ts'
 import { sumUsage } from './usage-sum.ts'
-
-/** Characters of a streamed answer that are held back until the guardrails have seen them. */
-export const outputWindow = 200
 
 /** Ends a turn: a guardrail has stopped it. */
 class Tripped extends Error {
@@ -53,11 +42,12 @@ export function guarded(client: LLMClient, guardrails: readonly Guardrail[]): LL
         await checkInput(request, call)
         answer = await client.complete(request, spent.call)
         for (const { message } of answer.choices ?? []) {
-          const text = textIn(message?.content)
+          const text = shownText(message)
           if (text) await checkOutput(text, call)
         }
         return answer
       } catch (error) {
+        if (answer && !(error instanceof Tripped)) spent.paid(answer.usage, targetOf(client, request))
         const { stage, reason } = reportIn(error)
         return refusal(reason, request, answer, spent.usage(stage))
       }
@@ -69,7 +59,7 @@ export function guarded(client: LLMClient, guardrails: readonly Guardrail[]): LL
       try {
         await checkInput(request, call)
         const chunks = client.stream(request, spent.call)
-        for await (const chunk of watchesOutput ? windows(chunks, (text) => checkOutput(text, call)) : chunks) {
+        for await (const chunk of watchesOutput ? checkedStream(chunks, (text) => checkOutput(text, call)) : chunks) {
           refused.sent(chunk)
           yield chunk
         }
@@ -106,34 +96,6 @@ async function check(
   }
 }
 
-/** Chunks wait until the text that they complete has been checked: at the end of every window, and before the end. */
-async function* windows(
-  chunks: AsyncIterable<ChatCompletionChunk>,
-  checkText: (text: string) => Promise<void>,
-): AsyncGenerator<ChatCompletionChunk> {
-  const texts = new Map<number, string>()
-  let held: ChatCompletionChunk[] = []
-  let unchecked = 0
-  for await (const chunk of chunks) {
-    held.push(chunk)
-    let isEnd = false
-    for (const { index, delta, finish_reason } of chunk.choices ?? []) {
-      if (finish_reason) isEnd = true
-      const text = textIn(delta?.content)
-      if (!text) continue
-      unchecked += text.length
-      texts.set(index, (texts.get(index) ?? '') + text)
-    }
-    if (unchecked > 0 && unchecked < outputWindow && !isEnd) continue
-    if (unchecked > 0) for (const text of texts.values()) await checkText(text)
-    unchecked = 0
-    yield* held
-    held = []
-  }
-  if (unchecked > 0) for (const text of texts.values()) await checkText(text)
-  yield* held
-}
-
 /** Only a guardrail's word ends a turn: anything else is thrown again. */
 function reportIn(error: unknown): GuardrailReport {
   if (error instanceof Tripped) return error.report
@@ -143,13 +105,23 @@ function reportIn(error: unknown): GuardrailReport {
 /** Listens to what the steps of a run cost, for a turn that is stopped before they are summed. */
 function spending(call: CallOptions) {
   const usages: (Usage | undefined)[] = []
+  let target: Target | undefined
+  const onUsage = (usage: Usage | undefined, of: Target): void => {
+    usages.push(usage)
+    call.onUsage?.(usage, of)
+  }
   return {
     call: {
       ...call,
-      onUsage: (usage: Usage | undefined, target: Target) => {
-        usages.push(usage)
-        call.onUsage?.(usage, target)
+      onUsage,
+      onTarget(chosen: Target) {
+        target = chosen
+        call.onTarget?.(chosen)
       },
+    },
+    /** An answer that was paid for and will not be seen, of a client that does not tell of its calls. */
+    paid(usage: Usage | undefined, otherwise: Target): void {
+      if (usages.length === 0) onUsage(usage, target ?? otherwise)
     },
     /** Undefined when it is not known. */
     usage: (stage: GuardrailReport['stage']): Usage | undefined =>

@@ -25,7 +25,7 @@ export interface Guardrail {
   name: string
   /** Of a turn's messages, earlier ones included, before the model sees them. */
   input?: Check<readonly ChatMessage[]>
-  /** Of the answer's text. On a stream: of the text so far, each time before a window of it goes out. */
+  /** Of the answer's text, thoughts included. On a stream: of the text so far, again and again, before any of it goes out. */
   output?: Check<string>
   /** Of a tool's arguments, before the gateway runs it. */
   toolInput?: Check<{ tool: string; arguments: unknown }>

@@ -9,6 +9,7 @@ export function instructed(client: LLMClient, system: string): LLMClient {
   return {
     provider: client.provider,
     model: client.model,
+    agent: client.agent,
     complete: (request, call) => client.complete(withSystem(request), call),
     stream: (request, call) => client.stream(withSystem(request), call),
     close: async () => client.close?.(),

@@ -1,5 +1,6 @@
 import type { ChatMessage } from '../types.ts'
 import { ConversationHistory, type TruncateLimits } from './conversation-history.ts'
+import { openCallsOf, withAnswers } from './open-calls.ts'
 
 /** A conversation with a new turn in it. */
 export interface JoinedTurn {
@@ -54,9 +55,11 @@ function signature(message: ChatMessage | undefined): string {
 
 function appended(stored: ConversationHistory, request: readonly ChatMessage[]): ConversationHistory {
   const [instructions, turn] = parted(request)
-  if (instructions.length === 0) return stored.append(...turn)
-  const [, before] = parted(stored.messages)
-  return new ConversationHistory([...instructions, ...before, ...turn])
+  const [front, before] = parted(stored.messages)
+  const open = openCallsOf(before)
+  if (instructions.length === 0 && !open) return stored.append(...turn)
+  const joined = open ? withAnswers(before, turn, open) : [...before, ...turn]
+  return new ConversationHistory([...(instructions.length > 0 ? instructions : front), ...joined])
 }
 
 /** The system messages at the front, and the rest. */

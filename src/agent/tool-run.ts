@@ -1,6 +1,7 @@
 import { isObject } from '../json.ts'
 import { abortedCall } from '../llm/upstream-errors.ts'
 import { GatewayError } from '../server/errors.ts'
+import { targetOf } from '../target.ts'
 import type { CallOptions, ChatCompletion, ChatMessage, ChatRequest, LLMClient, Target, Usage } from '../types.ts'
 import type { AssistantMessage } from './message-collector.ts'
 import { sendable, withOwnIds } from './own-calls.ts'
@@ -49,9 +50,10 @@ export class ToolRun {
     refuseImpossible(request, this.#callersTools, toolbox)
     this.#tools = [...toolbox.definitions, ...callers]
     this.isJSON = String(request.response_format?.type).startsWith('json')
-    this.#target = { provider: client.provider, model: client.model === '*' ? request.model : client.model }
+    this.#target = targetOf(client, request)
     this.call = {
       ...call,
+      run: call.run ?? this,
       onTarget: (target) => {
         this.#target = target
         call.onTarget?.(target)

@@ -17,6 +17,7 @@ export function withoutTools(client: LLMClient): LLMClient {
   return {
     provider: client.provider,
     model: client.model,
+    agent: client.agent && { ...client.agent, allowExternalTools: false },
     complete: (request, call) => client.complete(stripped(request, call), call),
     stream: (request, call) => client.stream(stripped(request, call), call),
     ...(embed ? { embed: (request, call) => embed.call(client, request, call) } : {}),

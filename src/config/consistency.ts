@@ -56,7 +56,7 @@ function* impossibleWaits(
     yield `conversations.lockTimeout: must be shorter than server.keepAlive (${server.keepAlive}): once a stream is kept alive there is no 409`
   }
   yield* outOfRange('conversations', { loaderTimeout }, 1)
-  if (ttl !== undefined && milliseconds(ttl) < 1) yield `conversations.ttl: must be longer than ${ttl}`
+  if (milliseconds(ttl) < 1) yield `conversations.ttl: must be longer than ${ttl}`
 }
 
 function* impossibleDurations(server: Config['server']): Generator<string> {

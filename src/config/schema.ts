@@ -195,7 +195,7 @@ const CatalogEntry = Type.Object(
 
 const ConversationsConfig = Type.Object(
   {
-    ttl: Type.Optional(Duration('A conversation is kept this long after its last turn. Default: for good.')),
+    ttl: Duration('A conversation is kept this long after its last turn.', '30d'),
     lockTimeout: Type.Optional(
       Duration(
         'A turn waits this long for the one before it; then it is a 409. Default: two thirds of `server.keepAlive`, at most 10s.',

@@ -1,5 +1,5 @@
-import { AgentLoop } from '../agent/agent-loop.ts'
-import type { CreateAgentOptions } from '../agent/create-agent.ts'
+import type { AgentLoop } from '../agent/agent-loop.ts'
+import { type CreateAgentOptions, createAgent } from '../agent/create-agent.ts'
 import { HookBus } from '../hooks/hook-bus.ts'
 import { type CreateLLMOptions, createLLM } from '../llm/create-llm.ts'
 import { MemoryPersistence } from '../store/memory-persistence.ts'
@@ -45,7 +45,11 @@ export function createEngine(options: EngineOptions = {}): Engine {
       return createLLM(apiKey ? { ...options, apiKey } : options)
     },
     createAgent: (options) =>
-      new AgentLoop('client' in options ? options : { ...options, client: engine.createLLM(options) }),
+      createAgent(
+        'client' in options && options.client
+          ? options
+          : { ...options, client: engine.createLLM(options as CreateLLMOptions) },
+      ),
   }
   return engine
 }

@@ -28,6 +28,9 @@ const understood = new Set<string>([
   ...['max_tokens', 'max_completion_tokens', 'stop', 'tools', 'tool_choice', 'response_format', 'reasoning_effort'],
 ])
 
+/** Each is a line of the log: a request can hold a million fields that nobody knows. */
+const mostReported = 20
+
 /** Values that ask for what happens anyway. */
 const neutral: Readonly<Record<string, unknown>> = {
   n: 1,
@@ -99,7 +102,10 @@ function translate(request: ChatRequest, kind: string): SDKRequest {
   const providerOptions = ownOptions(request, effort, kind)
   if (providerOptions) options.providerOptions = providerOptions
   if (kind === 'anthropic') unsupported.delete('parallel_tool_calls')
-  const warnings = [...unsupported].map((field) => `${field} is not supported by ${kind} and was ignored`)
+  const reported = [...unsupported].slice(0, mostReported)
+  const warnings = reported.map((field) => `${field} is not supported by ${kind} and was ignored`)
+  const left = unsupported.size - reported.length
+  if (left > 0) warnings.push(`${left} more fields are not supported by ${kind} and were ignored`)
   if (moved) warnings.push('a system message in the middle of the conversation was moved to its beginning')
   return { options, warnings }
 }

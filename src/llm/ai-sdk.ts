@@ -49,6 +49,7 @@ export class AISDKClient implements LLMClient {
 
   async complete(request: ChatRequest, call: CallOptions = {}): Promise<ChatCompletion> {
     const { options, warnings } = toSDKRequest(request, this.#kind)
+    call.onAsk?.(request)
     const onWarning = announce(warnings, call)
     const model = this.#modelOf(request)
     try {
@@ -63,6 +64,7 @@ export class AISDKClient implements LLMClient {
 
   async *stream(request: ChatRequest, call: CallOptions = {}): AsyncGenerator<ChatCompletionChunk> {
     const { options, warnings } = toSDKRequest(request, this.#kind)
+    call.onAsk?.(request)
     const onWarning = announce(warnings, call)
     const model = this.#modelOf(request)
     const includeUsage = request.stream_options?.include_usage === true

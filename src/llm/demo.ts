@@ -29,7 +29,8 @@ export function createDemo({ pace = 20 }: DemoOptions = {}): LLMClient {
     provider: 'demo',
     model: 'echo',
 
-    async complete(request): Promise<ChatCompletion> {
+    async complete(request, call): Promise<ChatCompletion> {
+      call?.onAsk?.(request)
       const answer = answerTo(request)
       const message = 'tool' in answer ? { content: null, tool_calls: [answer.tool] } : { content: answer.content }
       return {
@@ -48,6 +49,7 @@ export function createDemo({ pace = 20 }: DemoOptions = {}): LLMClient {
     },
 
     async *stream(request: ChatRequest, call: CallOptions = {}): AsyncGenerator<ChatCompletionChunk> {
+      call.onAsk?.(request)
       const answer = answerTo(request)
       const wantsUsage = request.stream_options?.include_usage === true
       const head = { ...identity(), object: 'chat.completion.chunk' as const, ...(wantsUsage ? { usage: null } : {}) }

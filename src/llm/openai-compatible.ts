@@ -42,6 +42,7 @@ export class OpenAICompatibleClient implements LLMClient {
   }
 
   complete(request: ChatRequest, call?: CallOptions): Promise<ChatCompletion> {
+    call?.onAsk?.(request)
     return this.#postJSON<ChatCompletion>('/chat/completions', request.stream ? whole(request) : request, call)
   }
 
@@ -50,6 +51,7 @@ export class OpenAICompatibleClient implements LLMClient {
   }
 
   stream(request: ChatRequest, call?: CallOptions): AsyncIterable<ChatCompletionChunk> {
+    call?.onAsk?.(request)
     const { stream_options, ...withoutOptions } = request
     const asked = this.#streamOptions || !stream_options ? request : (withoutOptions as ChatRequest)
     const body = this.#body(asked.stream ? asked : { ...asked, stream: true })

@@ -36,7 +36,7 @@ export function configuredModels(
   const names = Object.keys(providers)
   const clients = new Map(Object.entries(providers).map(([name, provider]) => [name, clientOf(name, provider)]))
   const clientFor = (target: string): LLMClient => {
-    const { provider, model } = targetOf(target)
+    const { provider, model } = targetNamed(target)
     const client = clients.get(provider)
     if (!client) throw new Error(`provider of "${target}" is not configured`)
     return model === '*' ? client : pinned(client, model)
@@ -50,15 +50,11 @@ export function configuredModels(
           const client = weighted(
             targets.map(({ model: target, weight = 1 }) => ({ client: clientFor(target), weight })),
           )
-          return {
-            model,
-            client,
-            ...shown(
-              targets.map((target) => targetOf(target.model)),
-              parts,
-              capabilities,
-            ),
-          }
+          const contextWindow = shortestWindow(
+            targets.map(({ model: target }) => targetNamed(target)),
+            parts,
+          )
+          return { model, client, contextWindow, ...(capabilities ? { capabilities } : {}) }
         })
   const router = new ModelRouter()
   for (const entry of entries) router.register(entry)
@@ -66,8 +62,11 @@ export function configuredModels(
     const route = router.find(agent.model)
     const asked = route ? servedBy(route) : clientFor(agent.model)
     const client = agentOf(model, agent, asked, parts)
-    const targets = route ? targetsOf(route, plans) : [targetOf(agent.model)]
-    entries.push({ model, client, ...conversationOf(agent), ...shown(targets, parts, agent.capabilities) })
+    const { capabilities } = agent
+    const contextWindow = route
+      ? () => route.entry.contextWindow?.(route.model)
+      : shortestWindow([targetNamed(agent.model)], parts)
+    entries.push({ model, client, contextWindow, ...conversationOf(agent), ...(capabilities ? { capabilities } : {}) })
   }
   return {
     entries,
@@ -83,31 +82,19 @@ function clientOf(name: string, { timeouts, ...provider }: ProviderConfig): LLMC
   return createLLM({ model: `${name}/*`, ...provider, timeouts: Object.fromEntries(inMilliseconds) })
 }
 
-function targetOf(target: string): Target {
+function targetNamed(target: string): Target {
   const slash = target.indexOf('/')
   return { provider: target.slice(0, Math.max(0, slash)), model: target.slice(slash + 1) }
 }
-
-/** Of wildcards, the one model that is meant. The demo has none. */
-const targetsOf = ({ entry, model }: Route, plans: NonNullable<Config['models']>): Target[] =>
-  (plans[entry.model]?.targets ?? []).map((each) => {
-    const target = targetOf(each.model)
-    return target.model === '*' ? { ...target, model } : target
-  })
 
 /** Of a wildcard, the one model that is meant. */
 const servedBy = ({ entry, client, model }: Route): LLMClient =>
   entry.model.endsWith('*') ? pinned(client, model) : client
 
-/** What `GET /v1/models` shows: of several targets the shortest context window, if all are known. */
-function shown(
-  targets: readonly Target[],
-  { contextWindow }: ModelParts,
-  given: ServerEntry['capabilities'],
-): Pick<ServerEntry, 'capabilities'> {
-  const windows = targets.map((target) => contextWindow?.(target))
-  const isKnown = windows.length > 0 && windows.every((tokens) => tokens !== undefined)
-  const tokens = isKnown ? Math.min(...windows) : undefined
-  const capabilities = { ...(tokens === undefined ? {} : { context_window: tokens }), ...given }
-  return Object.keys(capabilities).length > 0 ? { capabilities } : {}
-}
+/** Of several targets the shortest, if all are known. */
+const shortestWindow =
+  (targets: readonly Target[], { contextWindow }: ModelParts): NonNullable<ServerEntry['contextWindow']> =>
+  (model) => {
+    const windows = targets.map((target) => contextWindow?.(target.model === '*' ? { ...target, model } : target))
+    return windows.every((tokens) => tokens !== undefined) ? Math.min(...windows) : undefined
+  }

@@ -17,8 +17,10 @@ export interface ServerEntry {
   allowExternalTools?: boolean
   /** What of a conversation with it is sent and kept; false when it has none. Default: everything. */
   conversation?: TruncateLimits | false
-  /** Shown at `GET /v1/models`. */
+  /** Shown at `GET /v1/models`, beside what is known. */
   capabilities?: Readonly<Record<string, unknown>>
+  /** Tokens of prompt and answer together, shown at `GET /v1/models`: of what a wildcard has matched, else of the id. */
+  contextWindow?(model: string): number | undefined
   /** Unix seconds, shown at `GET /v1/models`. Default 0: the same on every replica and after every restart. */
   created?: number
 }
@@ -39,10 +41,13 @@ interface Registration {
 
 /** An entry's client with the entry's tools, and without its callers' where those are not wanted. */
 function composed({ model, client, internalTools = [], allowExternalTools = true }: ServerEntry): LLMClient {
-  if (internalTools.length > 0 && client instanceof AgentLoop && (client.history || !client.allowExternalTools)) {
-    const why = client.history ? 'with a history of its own' : 'that takes no tools from outside'
+  const { agent } = client
+  if (internalTools.length > 0 && agent && (agent.keepsHistory || !agent.allowExternalTools)) {
+    const why = agent.keepsHistory ? 'with a history of its own' : 'that takes no tools from outside'
     throw new Error(`model "${model}" is an agent ${why}: give it its tools when it is made`)
   }
+  const twice = internalTools.find(({ name }) => agent?.toolNames.includes(name))
+  if (twice) throw new Error(`model "${model}" is an agent that has a tool "${twice.name}" already`)
   if (internalTools.length > 0) return new AgentLoop({ client, tools: internalTools, allowExternalTools })
   return allowExternalTools ? client : withoutTools(client)
 }

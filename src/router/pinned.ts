@@ -6,6 +6,7 @@ export function pinned(client: LLMClient, model: string): LLMClient {
   return {
     provider: client.provider,
     model,
+    agent: client.agent,
     complete: (request, call) => client.complete({ ...request, model }, call),
     stream: (request, call) => client.stream({ ...request, model }, call),
     ...(embed ? { embed: (request, call) => embed.call(client, { ...request, model }, call) } : {}),

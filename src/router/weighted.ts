@@ -1,5 +1,6 @@
 import { GatewayError } from '../server/errors.ts'
-import type { CallOptions, LLMClient } from '../types.ts'
+import { targetOf } from '../target.ts'
+import type { AgentTraits, CallOptions, LLMClient } from '../types.ts'
 
 export interface WeightedTarget {
   client: LLMClient
@@ -24,26 +25,40 @@ export function weighted(targets: readonly WeightedTarget[]): LLMClient {
     return only.client
   }
 
-  const chosen = (requested: string, call: CallOptions | undefined): LLMClient => {
-    const client = draw()
-    const { provider, model } = client
-    call?.onTarget?.({ provider, model: model === '*' ? requested : model })
+  // The steps of a run stay together: their provider has the prompt in its cache, and knows its own signatures again.
+  const drawn = new WeakMap<object, LLMClient>()
+
+  const chosen = (request: { model: string }, { run, onTarget }: CallOptions = {}): LLMClient => {
+    const client = (run && drawn.get(run)) ?? draw()
+    if (run) drawn.set(run, client)
+    onTarget?.(targetOf(client, request))
     return client
   }
 
   return {
     provider: oneOf(targets.map(({ client }) => client.provider)),
     model: oneOf(targets.map(({ client }) => client.model)),
-    complete: (request, call) => chosen(request.model, call).complete(request, call),
-    stream: (request, call) => chosen(request.model, call).stream(request, call),
+    agent: traitsOf(targets.flatMap(({ client }) => client.agent ?? [])),
+    complete: (request, call) => chosen(request, call).complete(request, call),
+    stream: (request, call) => chosen(request, call).stream(request, call),
     embed(request, call) {
-      const client = chosen(request.model, call)
+      const client = chosen(request, call)
       if (client.embed) return client.embed(request, call)
       throw new GatewayError('unsupported', `model "${client.model}" does not make embeddings`, { param: 'model' })
     },
     async close() {
       await Promise.all(targets.map(({ client }) => client.close?.()))
     },
+  }
+}
+
+/** Of several agents: what holds for all of them, whichever is drawn. */
+function traitsOf(agents: readonly AgentTraits[]): AgentTraits | undefined {
+  if (agents.length === 0) return undefined
+  return {
+    allowExternalTools: agents.every(({ allowExternalTools }) => allowExternalTools),
+    toolNames: [...new Set(agents.flatMap(({ toolNames }) => toolNames))],
+    keepsHistory: agents.some(({ keepsHistory }) => keepsHistory),
   }
 }
 

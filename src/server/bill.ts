@@ -1,4 +1,4 @@
-import type { Target, Usage } from '../types.ts'
+import type { ChatRequest, Target, Usage } from '../types.ts'
 
 /** What calls cost: the part of a catalog that a server needs. */
 export interface Prices {
@@ -11,6 +11,9 @@ export class Bill {
   readonly #prices: Prices | undefined
   readonly #calls: { usage: Usage | undefined; target: Target }[] = []
 
+  /** What was last sent to a provider, until its usage is known. */
+  open: ChatRequest | undefined
+
   constructor(prices: Prices | undefined) {
     this.#prices = prices
   }
@@ -18,6 +21,7 @@ export class Bill {
   /** One call of several. */
   add(usage: Usage | undefined, target: Target): void {
     this.#calls.push({ usage, target })
+    this.open = undefined
   }
 
   /** The usages of the calls so far. */

@@ -23,7 +23,7 @@ export const createChatCompletion: Endpoint = async (exchange, context) => {
     exchange.complete()
     return exchange.json(200, completion)
   } catch (error) {
-    if (isClientClosed(error)) recordPartial(exchange, body, 0)
+    if (isClientClosed(error) || exchange.bill.usages.length > 0) recordPartial(exchange, body, 0, error)
     throw error
   }
 }
@@ -55,7 +55,7 @@ async function streamCompletion(
   // It may fail before anybody reads the stream that waits for it.
   firstChunk.catch(() => {})
   const first = await within(keepAliveMs, firstChunk).catch((error: unknown) => {
-    if (isClientClosed(error)) recordPartial(exchange, asked, 0)
+    if (isClientClosed(error) || exchange.bill.usages.length > 0) recordPartial(exchange, asked, 0, error)
     throw error
   })
 
@@ -85,7 +85,8 @@ async function streamCompletion(
         return warnings && `warning ${warnings}`
       },
       onError(error) {
-        if (received > 0 || isClientClosed(error)) recordPartial(exchange, asked, received)
+        if (received > 0 || isClientClosed(error) || exchange.bill.usages.length > 0)
+          recordPartial(exchange, asked, received, error)
         const failure = exchange.noteFailure(error)
         exchange.end(200, isClientClosed(failure) ? 'client_closed' : 'stream_error', failure.code ?? undefined)
         return failure.toBody()
@@ -102,20 +103,26 @@ async function streamCompletion(
 const isClientClosed = (error: unknown): boolean => error instanceof GatewayError && error.kind === 'client_closed'
 
 /** An answer that broke off was paid for all the same: what arrived of it is counted. */
-function recordPartial(exchange: Exchange, request: ChatRequest, received: number): void {
+function recordPartial(exchange: Exchange, request: ChatRequest, received: number, error?: unknown): void {
   if (exchange.ended) return
-  exchange.usage ??= partialUsage(exchange, request, received)
+  exchange.usage ??= partialUsage(exchange, request, received, error === undefined || isClientClosed(error))
   exchange.complete()
 }
 
-/** Of a run of several calls, those that are over are known, and the last is estimated. */
-function partialUsage({ bill, askedTarget }: Exchange, request: ChatRequest, received: number): CompletionUsage {
-  const known = bill.usages
-  if (known.length === 0) return estimateUsage(request, received)
-  const before = sumUsage(known)?.completion_tokens ?? 0
-  const last = estimateUsage(request, Math.max(0, received - before))
+/** Of a run of several calls, those that are over are known, and one that was open when its client left is estimated. */
+function partialUsage(
+  { bill, askedTarget }: Exchange,
+  request: ChatRequest,
+  received: number,
+  isLeft: boolean,
+): CompletionUsage {
+  const known = sumUsage(bill.usages)
+  const rest = Math.max(0, received - (known?.completion_tokens ?? 0))
+  if (known && (!bill.open || (!isLeft && rest === 0))) return { ...known, estimated: true }
+  const last = estimateUsage(bill.open ?? request, rest)
+  if (bill.usages.length === 0) return last
   if (askedTarget) bill.add(last, askedTarget)
-  return { ...(sumUsage([...known, last]) ?? last), estimated: true }
+  return { ...(sumUsage([known, last]) ?? last), estimated: true }
 }
 
 /** The gateway asked for usage on its own account: what a client that did not ask would not have seen is taken out. */

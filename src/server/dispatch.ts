@@ -1,7 +1,8 @@
 import { AgentLoop } from '../agent/agent-loop.ts'
 import { bounded, TimeoutError } from '../agent/bounded.ts'
 import type { AgentRequest, ConversationKey } from '../agent/loaders.ts'
-import type { Route } from '../router/model-router.ts'
+import type { ServerEntry } from '../router/model-router.ts'
+import { targetOf } from '../target.ts'
 import type { ChatRequest, LLMClient } from '../types.ts'
 import { assertMayUse } from './access.ts'
 import type { ServerContext } from './context.ts'
@@ -19,10 +20,9 @@ export interface Dispatch {
 export async function dispatch(exchange: Exchange, context: ServerContext, body: ChatRequest): Promise<Dispatch> {
   const { agentLoader, conversations, router } = context
   const registered = agentLoader ? router.find(body.model) : router.resolve(body.model)
-  const registeredAgents = agentsOf(registered)
   assertMayUse(exchange.principal, body.model)
   exchange.model = registered?.entry.model ?? '_other'
-  const mayBeAgent = agentLoader !== undefined || registeredAgents.length > 0
+  const mayBeAgent = agentLoader !== undefined || registered?.client.agent !== undefined
   // Where no conversation can be, what else is called so is between the client and the provider.
   const named = mayBeAgent || conversations ? namedConversation(exchange.request.headers, body) : undefined
   const conversationId = named ?? (mayBeAgent ? agentConversation(body) : '')
@@ -30,38 +30,26 @@ export async function dispatch(exchange: Exchange, context: ServerContext, body:
   const loaded = agentLoader && (await loadAgent(context, { ...key, model: body.model }))
   const { client, model } = loaded ? { client: loaded, model: body.model } : (registered ?? router.resolve(body.model))
   exchange.provider = client.provider
-  exchange.askedTarget = { provider: client.provider, model: client.model === '*' ? model : client.model }
+  exchange.askedTarget = targetOf(client, { model })
   const request = model === body.model ? body : { ...body, model }
-  const agents = loaded ? [loaded] : registeredAgents
-  if (named === undefined && agents.length === 0) return { client, request }
+  if (named === undefined && !client.agent) return { client, request }
   if (named === undefined) assertNaming(body)
   exchange.conversationId = conversationId
-  const turn = conversing(exchange, context, { client, agents, limits: registered?.entry.conversation }, key)
-  const runsTools = agents.some((each) => each.runsTools)
-  return { client: runsTools ? context.hiddenSteps.restoring(turn, key.userId) : turn, request }
-}
-
-/** An entry's tools make an agent of any client, also of one that is an agent. */
-const agentsOf = (route: Route | undefined): AgentLoop[] =>
-  [route?.client, route?.entry.client].filter((client) => client instanceof AgentLoop)
-
-interface Party {
-  client: LLMClient
-  agents: readonly AgentLoop[]
-  limits: Route['entry']['conversation']
+  const turn = conversing(exchange, context, client, registered?.entry.conversation, key)
+  return { client: client.agent?.toolNames.length ? context.hiddenSteps.restoring(turn, key.userId) : turn, request }
 }
 
 function conversing(
   exchange: Exchange,
   { conversations }: ServerContext,
-  { client, agents, limits }: Party,
+  client: LLMClient,
+  limits: ServerEntry['conversation'],
   key: ConversationKey,
 ): LLMClient {
-  // An agent that was made with a history is its own keeper.
-  const ownsHistory = agents.some(({ history }) => history)
-  if (!ownsHistory && (!conversations || limits === false)) return client
+  const keepsHistory = client.agent?.keepsHistory ?? false
+  if (!keepsHistory && (!conversations || limits === false)) return client
   exchange.addHeader(conversationHeader, toHeader(key.conversationId))
-  return ownsHistory || !conversations ? client : conversations.remembering(client, key, limits || undefined)
+  return keepsHistory || !conversations ? client : conversations.remembering(client, key, limits || undefined)
 }
 
 /** @throws GatewayError of the loader's own, else 502 for what it throws and 503 when it takes too long */

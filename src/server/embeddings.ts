@@ -1,3 +1,4 @@
+import { targetOf } from '../target.ts'
 import { assertMayUse } from './access.ts'
 import { readJSON } from './body.ts'
 import type { Endpoint } from './context.ts'
@@ -11,7 +12,7 @@ export const createEmbeddings: Endpoint = async (exchange, { router, limits }) =
   assertMayUse(exchange.principal, request.model)
   exchange.model = entry.model
   exchange.provider = client.provider
-  exchange.askedTarget = { provider: client.provider, model: client.model === '*' ? model : client.model }
+  exchange.askedTarget = targetOf(client, { model })
   if (!client.embed) {
     throw new GatewayError('unsupported', `model "${request.model}" does not make embeddings`, { param: 'model' })
   }

@@ -46,6 +46,7 @@ export class Exchange {
   readonly bill: Bill
   #headers: Readonly<Record<string, string>>
   readonly #warnings: string[] = []
+  #heard: Set<string> | undefined
   readonly #onEnd: ((exchange: Exchange) => void) | undefined
   #controller: AbortController | undefined
   #costUsd: number | 'unknown' | undefined
@@ -72,6 +73,9 @@ export class Exchange {
         this.provider = provider
         this.target = `${provider}/${model}`
         this.askedTarget = { provider, model }
+      },
+      onAsk: (request) => {
+        this.bill.open = request
       },
       onWarning: (warning, error) => this.#warn(warning, error),
       onUsage: (usage, target) => this.bill.add(usage, target),
@@ -127,12 +131,18 @@ export class Exchange {
     })
   }
 
-  /** What the client has not been told yet, in quotes and commas; empty when there is nothing. */
+  /** What the client has not been told yet, in quotes and commas, as far as a header goes; empty when there is nothing. */
   takeWarnings(): string {
-    return this.#warnings
+    const warnings = this.#warnings
       .splice(0)
       .map((warning) => JSON.stringify(warning.replace(/[^\x20-\x7e]/g, '?').slice(0, longestWarning)))
-      .join(', ')
+    let length = 0
+    const told = warnings.filter((warning) => {
+      length += warning.length + 2
+      return length <= longestWarnings
+    })
+    const left = warnings.length - told.length
+    return [...told, ...(left > 0 ? [`"and ${left} more"`] : [])].join(', ')
   }
 
   /** What clients are told of a failure; what they are not told goes to the hooks. */
@@ -198,7 +208,11 @@ export class Exchange {
     return { requestId: this.requestId, ...(this.model === undefined ? {} : { model: this.model }) }
   }
 
+  /** Each once: every step of a run has the same to say. */
   #warn(warning: string, error: unknown): void {
+    this.#heard ??= new Set()
+    if (this.#heard.has(warning)) return
+    this.#heard.add(warning)
     this.#warnings.push(warning)
     const provider = this.provider === undefined ? {} : { provider: this.provider }
     this.#hooks.emit('onWarning', {
@@ -241,6 +255,8 @@ export class Exchange {
 /** Tells the client what of its request was not honoured. */
 const warningHeader = 'x-signalbox-warning'
 const longestWarning = 500
+/** Of all together. Clients refuse an answer whose head is longer than 16 KB. */
+const longestWarnings = 4000
 
 function pathOf(url: string): string {
   const start = url.indexOf('/', url.indexOf('://') + 3)

@@ -1,4 +1,3 @@
-import { AgentLoop } from '../agent/agent-loop.ts'
 import { allowedModels, mayUse } from '../auth/auth-plugin.ts'
 import type { ServerEntry } from '../router/model-router.ts'
 import { assertMayUse } from './access.ts'
@@ -8,25 +7,30 @@ import type { Endpoint } from './context.ts'
 export const listModels: Endpoint = (exchange, { router }) => {
   const allowed = allowedModels(exchange.principal)
   const entries = router.list()
-  const data = entries.filter(({ model }) => mayUse(allowed, model)).map((entry) => describe(entry.model, entry))
+  const data = entries.filter(({ model }) => mayUse(allowed, model)).map((entry) => describe(entry.model, { entry }))
   // A key for `openai/x` may see that one of `openai/*`, though not the wildcard.
   const listed = new Set(entries.map(({ model }) => model))
   for (const id of allowed ?? []) {
-    const entry = listed.has(id) || id.endsWith('*') ? undefined : router.find(id)?.entry
-    if (entry) data.push(describe(id, entry))
+    const route = listed.has(id) || id.endsWith('*') ? undefined : router.find(id)
+    if (route) data.push(describe(id, route))
   }
   return exchange.json(200, { object: 'list', data })
 }
 
 /** `GET /v1/models/{id}`. A wildcard answers for every id that it serves. */
 export const retrieveModel: Endpoint = (exchange, { router }) => {
-  const entry = router.get(exchange.parameter) ?? router.resolve(exchange.parameter).entry
-  assertMayUse(exchange.principal, exchange.parameter)
-  return exchange.json(200, describe(exchange.parameter, entry))
+  const { parameter: id, principal } = exchange
+  const entry = router.get(id)
+  const served = entry ? { entry } : router.resolve(id)
+  assertMayUse(principal, id)
+  return exchange.json(200, describe(id, served))
 }
 
-function describe(id: string, entry: ServerEntry): object {
-  const capabilities = { ...agentCapabilities(entry), ...entry.capabilities }
+/** `model`: what a wildcard has matched. */
+function describe(id: string, { entry, model = id }: { entry: ServerEntry; model?: string }): object {
+  const window = model.endsWith('*') ? undefined : entry.contextWindow?.(model)
+  const known = window === undefined ? {} : { context_window: window }
+  const capabilities = { ...agentCapabilities(entry), ...known, ...entry.capabilities }
   return {
     id,
     object: 'model',
@@ -37,7 +41,7 @@ function describe(id: string, entry: ServerEntry): object {
 }
 
 function agentCapabilities({ client, internalTools, allowExternalTools = true }: ServerEntry): object {
-  if (client instanceof AgentLoop)
-    return { agent: true, external_tools: allowExternalTools && client.allowExternalTools }
-  return internalTools?.length ? { agent: true, external_tools: allowExternalTools } : {}
+  const { agent } = client
+  if (!agent && !internalTools?.length) return {}
+  return { agent: true, external_tools: allowExternalTools && (agent?.allowExternalTools ?? true) }
 }

@@ -23,7 +23,12 @@ const offered = (): string[] =>
 
 t.test('it is a client, with instructions before everything', async (t) => {
   const brief = agent({ system: 'Be brief.' })
-  t.match(brief, { provider: 'lab', model: 'm', allowExternalTools: true, runsTools: false, history: undefined })
+  t.match(brief, {
+    provider: 'lab',
+    model: 'm',
+    agent: { allowExternalTools: true, toolNames: [] },
+    history: undefined,
+  })
   t.match(await saidBy(brief, ask('hi')), { content: 'You said: hi', finish: 'stop' })
   t.strictSame(glance(messagesOf(upstream.last())), ['system Be brief.', 'user hi'])
   t.match(saidIn(await chunksOf(t, brief, ask('hi'))), { content: 'You said: hi', finish: 'stop' })
@@ -43,7 +48,7 @@ t.test('instructions, tools and guardrails together', async (t) => {
     output: (text) => void seen.push(`output ${text}`),
   }
   const full = agent({ system: 'Be brief.', tools: [clock], guardrails: [spy] })
-  t.equal(full.runsTools, true)
+  t.strictSame(full.agent, { allowExternalTools: true, toolNames: ['clock'], keepsHistory: false })
   upstream.next(completion(calling(['clock'])), completion({ text: 'Noon.' }))
   t.match(await saidBy(full, ask('?')), { content: 'Noon.' })
   t.strictSame(seen, ['input 1', 'tool clock', 'output Noon.'])
@@ -56,7 +61,7 @@ t.test('the tools of callers', async (t) => {
   t.strictSame(offered(), ['clock', 'weather'])
 
   const closed = agent({ tools: [clock], allowExternalTools: false })
-  t.equal(closed.allowExternalTools, false)
+  t.equal(closed.agent.allowExternalTools, false)
   const warnings: string[] = []
   const call = { onWarning: (warning: string) => void warnings.push(warning) }
   await closed.complete(request, call)

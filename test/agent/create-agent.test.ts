@@ -22,7 +22,7 @@ t.test('an agent of a client that is there already', async (t) => {
   const client = createLLM({ model: 'lab/m', baseURL: upstream.baseURL })
   t.teardown(() => client.close?.())
   const agent = createAgent({ client, tools: [{ name: 'clock', execute: () => 'noon' }] })
-  t.match(agent, { provider: 'lab', model: 'm', runsTools: true })
+  t.match(agent, { provider: 'lab', model: 'm', agent: { toolNames: ['clock'] } })
   await agent.complete(ask('hi'))
   t.match(upstream.last().body, { model: 'm', tools: [{ function: { name: 'clock' } }] })
 })

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { guarded, outputWindow } from '../../src/agent/guarded.ts'
+import { outputWindow } from '../../src/agent/checked-stream.ts'
+import { guarded } from '../../src/agent/guarded.ts'
 import {
   AgentLoop,
   type CallOptions,
@@ -173,49 +174,59 @@ t.test('on a stream', async (t) => {
   const tokens = (...texts: string[]) => completion({ tokens: texts })
   const long = (letter: string, length = outputWindow) => letter.repeat(length)
 
-  t.test('a window waits until it is full, and is checked together with all before it', async (t) => {
-    const checked: string[] = []
-    const gate = gated([long('a', 199), 'b', long('c', 10), long('d', 10)])
+  t.test('text waits until the 200 characters after it have been checked with it', async (t) => {
+    const checked: number[] = []
+    const gate = gated([long('a', 100), long('b', 150), long('c', 100), 'd'])
     upstream.next(gate.behaviour)
-    const client = guarding({ output: (text) => void checked.push(text) })
+    const client = guarding({ output: (text) => void checked.push(text.length) })
     const seen: string[] = []
     const reading = (async () => {
       for await (const { choices } of client.stream(ask('?'))) seen.push(choices[0]?.delta.content ?? 'end')
     })()
-    gate.release(2)
-    await eventually(() => seen.length === 1)
-    t.strictSame([seen, checked], [[''], []], 'the role is out, and of the text nothing')
+    gate.release(3)
+    await eventually(() => checked.length === 2)
+    t.strictSame([seen, checked], [[''], [100, 250]], 'the role is out, and of the text nothing')
     gate.release()
-    await eventually(() => seen.length === 3)
-    t.strictSame(checked, [`${long('a', 199)}b`])
-    gate.release()
-    await eventually(() => gate.sent === 4)
-    await new Promise((resolve) => setTimeout(resolve, 30))
-    t.equal(seen.length, 3)
+    await eventually(() => seen.length === 2)
+    t.strictSame([seen[1], checked], [long('a', 100), [100, 250, 350]])
     gate.release(2)
     await reading
-    t.equal(seen.join(''), `${long('a', 199)}b${long('c', 10)}${long('d', 10)}end`)
-    t.strictSame(
-      checked.at(-1),
-      `${long('a', 199)}b${long('c', 10)}${long('d', 10)}`,
-      'all that is left, before the end',
-    )
+    t.equal(seen.join(''), `${long('a', 100)}${long('b', 150)}${long('c', 100)}dend`)
+    t.equal(checked.at(-1), 351, 'all that is left, before the end')
   })
 
-  t.test('text before a stopped window has gone out, and nothing of the window does', async (t) => {
-    upstream.next(tokens(long('a'), long('b', 100), `secret${long('c')}`, 'd'))
+  t.test('text that has been checked with what follows has gone out, and no other', async (t) => {
+    upstream.next(tokens(long('a'), long('b'), `secret${long('c')}`, 'd'))
     const { reports, call } = reporting()
     const chunks = await chunksOf(t, guarding(forbids('secret')), ask('?'), call)
     t.match(saidIn(chunks), { content: long('a'), refusal: 'secret is forbidden', finish: 'content_filter' })
     t.equal(reports.length, 1)
   })
 
-  t.test('a word that two windows share is found, and its beginning has gone out', async (t) => {
-    upstream.next(tokens(`${long('a', 197)}sec`, `ret${long('b')}`))
-    t.match(saidIn(await chunksOf(t, guarding(forbids('secret')), ask('?'))), {
-      content: `${long('a', 197)}sec`,
-      finish: 'content_filter',
-    })
+  t.test('of what is forbidden, not even the beginning goes out', async (t) => {
+    for (const texts of [
+      [`${long('a', 197)}sec`, `ret${long('b')}`],
+      [long('a', 186), 's', 'e', 'c', 'r', 'e', 't'],
+      [...long('a', 400), ...'secret'],
+    ]) {
+      upstream.next(tokens(...texts))
+      const said = saidIn(await chunksOf(t, guarding(forbids('secret')), ask('?')))
+      t.notMatch(said.content, /s/)
+      t.equal(said.finish, 'content_filter')
+    }
+  })
+
+  t.test('thoughts count as text', async (t) => {
+    upstream.next(
+      completion({ reasoning: 'the secret is', text: 'hidden' }),
+      completion({ reasoning: 'a secret', text: 'b' }),
+    )
+    const chunks = await chunksOf(t, guarding(forbids('secret')), ask('?'))
+    t.notMatch(JSON.stringify(chunks), /the secret/)
+    t.equal(saidIn(chunks).finish, 'content_filter')
+    const whole = await guarding(forbids('secret')).complete(ask('?'))
+    t.match(whole.choices, [{ finish_reason: 'content_filter', message: { refusal: 'secret is forbidden' } }])
+    t.notMatch(JSON.stringify(whole), /a secret/)
   })
 
   t.test('the upstream call is closed', async (t) => {

@@ -39,7 +39,7 @@ t.test('an empty configuration is the defaults', async (t) => {
         },
         providers: {},
         agents: {},
-        conversations: { loaderTimeout: '5s' },
+        conversations: { ttl: '30d', loaderTimeout: '5s' },
         store: { kind: 'memory' },
         catalog: {},
       },

@@ -221,10 +221,11 @@ t.test('a run that fails costs the steps before', async (t) => {
   const clock = defineTool({ name: 'clock', execute: () => 'noon' })
   const agents = { helper: { model: 'lab/small', tools: ['clock'] } }
   const { client, told, logged } = await pricing(t, { config: { ...lab, agents }, extension: { tools: [clock] } })
-  for (const ask of [
+  const asks: (() => Promise<unknown>)[] = [
     async () => client.chat.completions.create({ model: 'helper', messages }),
     async () => client.chat.completions.stream({ model: 'helper', messages }).finalChatCompletion(),
-  ]) {
+  ]
+  for (const ask of asks) {
     upstream.next(completion({ toolCalls: [{ name: 'clock', arguments: '{}' }], usage }), failWith(500))
     await t.rejects(ask())
   }

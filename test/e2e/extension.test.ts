@@ -27,7 +27,9 @@ export const tools: Extension['tools'] = [
     parameters: Type.Object({ order: Type.String() }),
     execute: ({ order }, { userId }) => order.length + ' letters for ' + userId,
   }),
+  defineTool({ name: 'leaves_a_promise', execute: () => (strays(), 'done') }),
 ]
+export const strays = () => void Promise.reject(new Error('stray'))
 export const guardrails = [
   defineGuardrail({ name: 'polite', input: (messages) => JSON.stringify(messages).includes('rude') ? { reason: 'Be polite.' } : null }),
 ]
@@ -55,7 +57,7 @@ export const conversationLoader: Extension['conversationLoader'] = {
 const configuration = `
 extensions: ./extension.ts
 agents:
-  helper: { model: demo/echo, systemFile: prompt.md, tools: [order_status], guardrails: [polite] }
+  helper: { model: demo/echo, systemFile: prompt.md, tools: [order_status, leaves_a_promise], guardrails: [polite] }
 `
 const question = (content: string) => [{ role: 'user' as const, content }]
 
@@ -89,6 +91,12 @@ t.test('everything that an extension can bring, in the real process', async (t) 
     let text = ''
     for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? ''
     t.equal(text, '[demo/echo] The tool answered: 12 letters for ann')
+  })
+
+  t.test('a promise that it leaves to fail ends nobody’s requests', async (t) => {
+    t.equal(await said('ann', 'helper', 'leaves_a_promise'), '[demo/echo] The tool answered: done')
+    await gateway.says(/"message":"stray".*a promise failed unheard/)
+    t.match(await said('ann', 'helper', 'hi'), /hi/)
   })
 
   t.test('its guardrails watch', async (t) => {
@@ -219,9 +227,9 @@ agents:
   t.equal(code, 1)
   t.strictSame(stderr.trim().split('\n'), [
     'signalbox.yaml is not valid:',
-    '  - agents.helper.tools: the extension has no "clock"; it has: order_status',
+    '  - agents.helper.tools: the extension has no "clock"; it has: order_status, leaves_a_promise',
     '  - agents.helper.guardrails: the extension has no "polight"; it has: polite',
-    '  - agents.other.tools: the extension has no "search"; it has: order_status',
+    '  - agents.other.tools: the extension has no "search"; it has: order_status, leaves_a_promise',
     '  - auth: the extension has an auth of its own; leave out auth.keys',
   ])
 })
@@ -250,13 +258,15 @@ t.test('what is wrong with an extension ends the start, and --check-config tells
       [/auth: the extension has an auth of its own; leave out auth\.keys/],
     ],
   ] as const) {
-    const cwd = directoryWith(t, { 'signalbox.yaml': configuration, 'prompt.md': 'Be brief.', ...files })
-    for (const args of [['--check-config'], []]) {
-      const { code, stdout, stderr } = await runSignalbox(t, { cwd, args, env: { PORT: '0' } }).exited
-      t.equal(code, 1)
-      t.equal(stdout, '')
-      for (const problem of problems) t.match(stderr, problem)
-      t.notMatch(stderr, /\n +at /, 'without a stack')
-    }
+    await t.test(String(problems.at(-1)), async (t) => {
+      const cwd = directoryWith(t, { 'signalbox.yaml': configuration, 'prompt.md': 'Be brief.', ...files })
+      for (const args of [['--check-config'], []]) {
+        const { code, stdout, stderr } = await runSignalbox(t, { cwd, args, env: { PORT: '0' } }).exited
+        t.equal(code, 1)
+        t.equal(stdout, '')
+        for (const problem of problems) t.match(stderr, problem)
+        t.notMatch(stderr, /\n +at /, 'without a stack')
+      }
+    })
   }
 })

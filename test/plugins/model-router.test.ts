@@ -83,7 +83,7 @@ t.test('agents are built as well, from parts that are given beside the configura
   t.match(await client.complete({ model: 'helper', messages: [{ role: 'user', content: 'clock' }] }), {
     choices: [{ message: { content: /The tool answered: noon/ } }],
   })
-  t.strictSame(entry.capabilities, undefined, 'the demo has no window')
+  t.equal(entry.contextWindow?.('helper'), undefined, 'the demo has no window')
   await t.rejects(appWith(t, options), { message: /agents\.helper\.tools: the extension has no "clock"/ })
 })
 

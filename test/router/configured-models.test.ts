@@ -3,7 +3,7 @@ import t from 'tap'
 import { parseConfig } from '../../src/config/load.ts'
 import { AgentLoop, defineGuardrail, defineTool, type LLMClient } from '../../src/index.ts'
 import { configuredModels } from '../../src/router/configured-models.ts'
-import { startUpstream } from '../upstream.ts'
+import { completion, startUpstream } from '../upstream.ts'
 
 const upstream = await startUpstream()
 t.teardown(() => upstream.close())
@@ -204,6 +204,20 @@ t.test('agents', async (t) => {
     }
   })
 
+  t.test('ask no more often than maxSteps says, 10 times when it does not', async (t) => {
+    const yaml = `
+      extensions: ./extension.ts
+      agents: { a: { model: fast, tools: [clock], maxSteps: 2 }, b: { model: fast, tools: [clock] } }`
+    const { entries, close } = agentsOf(yaml, { tools: [clock] })
+    t.teardown(close)
+    upstream.behave(completion({ toolCalls: [{ name: 'clock', arguments: '{}' }] }))
+    for (const [id, steps] of Object.entries({ a: 2, b: 10 })) {
+      const { client } = entries.find(({ model }) => model === id) ?? {}
+      t.match(await client?.complete({ ...ask, model: id }), { choices: [{ finish_reason: 'length' }] })
+      t.equal(upstream.requests.splice(0).length, steps)
+    }
+  })
+
   t.test('may ask one and the same model', async (t) => {
     const { entries, close } = agentsOf('agents: { a: { model: fast }, b: { model: fast } }')
     t.teardown(close)
@@ -231,38 +245,37 @@ t.test('agents', async (t) => {
         a: { model: both }
         b: { model: one-unknown }
         c: { model: all-x }
-        d: { model: lab/large, capabilities: { context_window: 1 } }`
+        d: { model: lab/large }`
     const { entries, close } = configuredModels(parseConfig(yaml, 'the test', {}), {
       contextWindow: ({ provider, model }) => windows[`${provider}/${model}`],
     })
     t.teardown(close)
-    t.strictSame(
-      entries.map(({ model, capabilities }) => [model, capabilities?.context_window]),
-      [
-        ['both', 8192],
-        ['one-unknown', undefined],
-        ['all-*', undefined],
-        ['a', 8192],
-        ['b', undefined],
-        ['c', 4096],
-        ['d', 1],
-      ],
-    )
+    const shown = Object.fromEntries(entries.map(({ model, contextWindow }) => [model, contextWindow?.('x')]))
+    t.strictSame(shown, {
+      both: 8192,
+      'one-unknown': undefined,
+      'all-*': 4096,
+      a: 8192,
+      b: undefined,
+      c: 4096,
+      d: 128_000,
+    })
+    t.equal(entries[2]?.contextWindow?.('unheard-of'), undefined)
     const demo = modelsOf('agents: { helper: { model: demo/echo } }')
-    t.equal(demo.entries[1]?.capabilities, undefined)
+    t.equal(demo.entries[1]?.contextWindow?.('helper'), undefined)
   })
 
-  t.test('and models show what is known of them, and what the configuration says', async (t) => {
-    const contextWindow = ({ model }: { model: string }) => (model === 'small' ? 8192 : undefined)
-    const yaml = 'agents: { a: { model: fast, capabilities: { vision: true } }, b: { model: lab/y } }'
-    const { entries, close } = agentsOf(yaml, { contextWindow })
+  t.test('and models show what the configuration says of them', async (t) => {
+    const { entries, close } = agentsOf(
+      'agents: { a: { model: fast, capabilities: { vision: true } }, b: { model: lab/y } }',
+    )
     t.teardown(close)
     t.strictSame(
       entries.map(({ model, capabilities }) => [model, capabilities]),
       [
-        ['fast', { context_window: 8192 }],
+        ['fast', undefined],
         ['all-*', undefined],
-        ['a', { context_window: 8192, vision: true }],
+        ['a', { vision: true }],
         ['b', undefined],
       ],
     )

@@ -183,6 +183,15 @@ t.test('an entry’s own tools', async (t) => {
     }
   })
 
+  t.test('cannot be given to an agent that has one of that name', async (t) => {
+    const router = new ModelRouter()
+    const agent = createAgent({ client, tools: [clock] })
+    t.throws(() => router.register({ model: 'm', client: agent, internalTools: [clock] }), {
+      message: 'model "m" is an agent that has a tool "clock" already',
+    })
+    t.equal(router.find('m'), undefined)
+  })
+
   t.test('of one name, or ill-formed, are refused at registration, and the model is not registered', async (t) => {
     const router = new ModelRouter()
     t.throws(() => router.register({ model: 'm', client, internalTools: [clock, clock] }), { message: /"clock"/ })

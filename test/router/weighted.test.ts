@@ -133,3 +133,16 @@ t.test('closing it closes every target, also those that cannot be closed', async
   await weighted([a.entry, b.entry, { client: createDemo() }]).close?.()
   t.strictSame([a.counts.close, b.counts.close], [1, 1])
 })
+
+t.test('the steps of one run stay with the target that its first step drew', async (t) => {
+  const [a, b] = [target('a'), target('b')]
+  const client = weighted([a.entry, b.entry])
+  for (let n = 0; n < 50; n++) {
+    const run = {}
+    const targets: string[] = []
+    const call = { run, onTarget: ({ provider }: { provider: string }) => void targets.push(provider) }
+    for (let step = 0; step < 3; step++) await client.complete(request, call)
+    t.equal(new Set(targets).size, 1)
+  }
+  t.ok(a.counts.complete > 0 && b.counts.complete > 0, 'another run may have another')
+})

@@ -46,6 +46,33 @@ t.test('what an entry says of itself is added, and wins', async (t) => {
   t.strictSame(await listed(server), { a: { agent: 'yes', external_tools: true, vision: true } })
 })
 
+t.test('a context window is that of the model which is meant, also of one that a wildcard serves', async (t) => {
+  const asked: string[] = []
+  const contextWindow = (model: string) => {
+    asked.push(model)
+    return model === 'small' ? 8192 : undefined
+  }
+  const server = serving(
+    { model: 'small', client, contextWindow },
+    { model: 'mine', client, contextWindow: () => 5, capabilities: { context_window: 6 } },
+    { model: 'lab/*', client, contextWindow },
+  )
+  t.strictSame(await listed(server), {
+    small: { context_window: 8192 },
+    mine: { context_window: 6 },
+    'lab/*': undefined,
+  })
+  t.strictSame(await listed(server, ['lab/small', 'lab/x']), {
+    'lab/small': { context_window: 8192 },
+    'lab/x': undefined,
+  })
+  const one = async (id: string): Promise<unknown> =>
+    (await server.handle(new Request(`http://localhost/v1/models/${id}`))).json()
+  t.match(await one('lab/small'), { id: 'lab/small', capabilities: { context_window: 8192 } })
+  for (const id of ['lab/x', 'lab/*']) t.notOk('capabilities' in ((await one(id)) as object), id)
+  t.notOk(asked.includes('*') || asked.includes('lab/*'), 'a pattern is no model')
+})
+
 t.test('one model is told as it is in the list', async (t) => {
   const server = serving({ model: 'org/helper:1', client: createAgent({ client }), created: 7 })
   const [inList] = (
@@ -103,6 +130,9 @@ t.test('in the service', async (t) => {
     })
     t.strictSame(shown.stranger, { agent: true, external_tools: true }, 'not shown where it is not known')
     t.strictSame(shown['eu/*'], undefined)
+    t.match(await gateway.client({ apiKey: 'sk-of-everybody' }).models.retrieve('eu/gpt-4o-mini'), {
+      capabilities: { context_window: 128_000 },
+    })
   })
 
   t.test('a key for an agent alone may use it, and not the model behind it', async (t) => {
