@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
-import { getRequestListener } from '@hono/node-server'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorAnswer, GatewayError } from '../src/server/errors.ts'
+import { nodeListener } from '../src/server/node-listener.ts'
 import { type HandleContext, OaiServer, type OaiServerOptions } from '../src/server/oai-server.ts'
 import { announceAnswer } from './errors.ts'
 
@@ -53,9 +53,10 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       cors: false, // the cors plugin's
     })
     app.decorate('oaiServer', server)
-    const listener = getRequestListener(
-      (request, { incoming }) => server.handle(request, (incoming as ForwardedMessage)[context]),
-      { hostname: 'localhost', errorHandler: (cause) => refuseUnreadable(cause) },
+    const listener = nodeListener(
+      (request, incoming: ForwardedMessage) => server.handle(request, incoming[context]),
+      'localhost',
+      (cause) => refuseUnreadable(cause),
     )
 
     // The listener makes the Request before it returns; a URL that it cannot read is refused here.

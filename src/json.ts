@@ -1,9 +1,10 @@
 /**
  * An integer beyond 2^53 or an exponent beyond the range of a double, on either side. `JSON.parse` would silently change these
  * (a 64-bit `seed`, `1e400` becoming `null`), and the gateway must pass on what it was given. The first pattern is a
- * cheap sieve for the second: every request and every chunk goes through it.
+ * cheap sieve for the second: every request and every chunk goes through it. (Sixteen digits written out cost a quarter of
+ * `\d{16}`, which the engine does not skip ahead for.)
  */
-const suspect = /\d{16}|\d[eE][+-]?\d{3}/
+const suspect = new RegExp(`${'\\d'.repeat(16)}|\\d[eE][+-]?\\d{3}`)
 const fragileNumber = /[:,[\s]-?(?:\d{16,}|\d+(?:\.\d+)?[eE][+-]?\d{3,})/
 
 interface RawJSON {

@@ -1,5 +1,6 @@
 import { sumUsage } from '../agent/usage-sum.ts'
 import type { CompletionUsage } from '../hooks/events.ts'
+import { sourceOf, withSource } from '../source.ts'
 import type { ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
 import { readJSON } from './body.ts'
 import type { Endpoint, ServerContext } from './context.ts'
@@ -8,7 +9,7 @@ import { GatewayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import { asChatRequest } from './request-schema.ts'
 import { simulateStream } from './simulated-stream.ts'
-import { encodeEvents } from './sse.ts'
+import { EventStream } from './sse.ts'
 import { estimateUsage } from './usage.ts'
 
 /** `POST /v1/chat/completions` */
@@ -67,7 +68,7 @@ async function streamCompletion(
   }
 
   return exchange.eventStream(
-    encodeEvents(items, {
+    new EventStream(items, {
       first: first ?? firstChunk,
       keepAliveNow: !first,
       keepAliveMs,
@@ -129,6 +130,8 @@ function partialUsage(
 function withoutUnaskedUsage(chunk: ChatCompletionChunk): object | undefined {
   if (chunk.usage === undefined) return chunk
   if (chunk.usage === null) {
+    const text = textWithoutUsage(sourceOf(chunk))
+    if (text !== undefined) return withSource({}, text)
     const { usage: _usage, ...rest } = chunk
     return rest
   }
@@ -136,6 +139,19 @@ function withoutUnaskedUsage(chunk: ChatCompletionChunk): object | undefined {
   const { usage: _usage, ...rest } = chunk
   return Object.keys(rest).every((field) => usageChunkFields.has(field)) ? undefined : rest
 }
+
+/**
+ * Nearly every chunk goes this way, and is spared to be written anew. Where the name stands only once, it stands at the top;
+ * within a text of JSON its quotes would be escaped.
+ */
+function textWithoutUsage(text: string | undefined): string | undefined {
+  const at = text?.indexOf(unusedUsage) ?? -1
+  if (text === undefined || at === -1) return undefined
+  const isOnly = text.indexOf('"usage"') === at + 1 && text.indexOf('"usage"', at + unusedUsage.length) === -1
+  return isOnly ? text.slice(0, at) + text.slice(at + unusedUsage.length) : undefined
+}
+
+const unusedUsage = ',"usage":null'
 
 /** Of a chunk that is there for its usage only; with anything else in it, it says more than that. */
 const usageChunkFields = new Set(['id', 'object', 'created', 'model', 'service_tier', 'system_fingerprint', 'choices'])

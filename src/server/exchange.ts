@@ -5,6 +5,8 @@ import { toJSONText } from '../source.ts'
 import type { CallOptions, Target } from '../types.ts'
 import { Bill, type Prices } from './bill.ts'
 import { errorAnswer, type GatewayError, toGatewayError } from './errors.ts'
+import { eventResponse } from './event-response.ts'
+import type { EventStream } from './sse.ts'
 
 export interface ExchangeOptions {
   requestId: string
@@ -40,6 +42,8 @@ export class Exchange {
   stopped = false
   usage: CompletionUsage | undefined
   firstTokenMs: number | undefined
+  /** Among the open exchanges; theirs to set. */
+  place = 0
 
   readonly #hooks: HookBus
   /** What each step of a run cost. */
@@ -103,9 +107,9 @@ export class Exchange {
 
   /** A whole answer. Ends the exchange. */
   json(status: number, body: object): Response {
-    const bytes = Buffer.from(toJSONText(body))
+    const text = toJSONText(body)
     this.end(status, 'ok')
-    return this.#respond(status, bytes, { 'content-type': 'application/json' })
+    return this.#respond(status, text, { 'content-type': 'application/json' })
   }
 
   /** An answer without a body. Ends the exchange. */
@@ -123,11 +127,14 @@ export class Exchange {
   }
 
   /** The head of an event stream. The exchange goes on until {@link end}. */
-  eventStream(body: ReadableStream<Uint8Array>): Response {
-    return this.#respond(200, body, {
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache',
-      'x-accel-buffering': 'no',
+  eventStream(events: EventStream<unknown>): Response {
+    return eventResponse(events, {
+      status: 200,
+      headers: this.#answerHeaders({
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-cache',
+        'x-accel-buffering': 'no',
+      }),
     })
   }
 
@@ -234,21 +241,18 @@ export class Exchange {
     return controller
   }
 
-  #respond(
-    status: number,
-    body: Uint8Array<ArrayBuffer> | ReadableStream | string | null,
-    headers?: Readonly<Record<string, string>>,
-  ): Response {
-    return new Response(body, {
-      status,
-      headers: {
-        ...this.#headers,
-        ...headers,
-        ...(this.#warnings.length > 0 ? { [warningHeader]: this.takeWarnings() } : {}),
-        'x-request-id': this.requestId,
-        'openai-processing-ms': String(Math.round(this.elapsed())),
-      },
-    })
+  #respond(status: number, body: string | null, headers?: Readonly<Record<string, string>>): Response {
+    return new Response(body, { status, headers: this.#answerHeaders(headers) })
+  }
+
+  #answerHeaders(headers: Readonly<Record<string, string>> | undefined): Record<string, string> {
+    return {
+      ...this.#headers,
+      ...headers,
+      ...(this.#warnings.length > 0 ? { [warningHeader]: this.takeWarnings() } : {}),
+      'x-request-id': this.requestId,
+      'openai-processing-ms': String(Math.round(this.elapsed())),
+    }
   }
 }
 

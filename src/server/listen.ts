@@ -32,8 +32,8 @@ async function listenOnBun(bun: BunRuntime, handler: Handler, port: number, host
 }
 
 async function listenOnNode(handler: Handler, port: number, hostname: string): Promise<Listener> {
-  const { getRequestListener } = await import('@hono/node-server')
-  const server = createServer(getRequestListener(handler, { hostname }))
+  const { nodeListener } = await import('./node-listener.ts')
+  const server = createServer(nodeListener(handler, hostname))
   const connections = trackConnections(server)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

@@ -19,6 +19,7 @@ import { Exchange } from './exchange.ts'
 import { health, ready } from './health.ts'
 import { type Listener, listen } from './listen.ts'
 import { listModels, retrieveModel } from './models.ts'
+import { OpenExchanges } from './open-exchanges.ts'
 import { Readiness } from './readiness.ts'
 import { RouteTable } from './route-table.ts'
 
@@ -95,9 +96,9 @@ export class OaiServer {
   readonly #hostname: string
   readonly #headers: Readonly<Record<string, string>>
   readonly #prices: Prices | undefined
-  readonly #open = new Set<Exchange>()
+  readonly #open = new OpenExchanges()
   readonly #onEnd = (exchange: Exchange): void => {
-    this.#open.delete(exchange)
+    this.#open.remove(exchange)
   }
   #listener: Promise<Listener> | undefined
   #stopping: Promise<void> | undefined
@@ -176,7 +177,7 @@ export class OaiServer {
   /** Breaks off every open request; its client is told that the gateway is shutting down. */
   abortOpenRequests(): void {
     const reason = new GatewayError('shutting_down', 'the gateway is shutting down', { retryAfter: 1 })
-    for (const exchange of this.#open) exchange.abort(reason)
+    for (const exchange of this.#open.all()) exchange.abort(reason)
   }
 
   /**

@@ -1,12 +1,12 @@
 import { toJSONText } from '../source.ts'
 
-const keepAliveComment = Buffer.from(': keep-alive\n\n')
-const doneEvent = Buffer.from('data: [DONE]\n\n')
+const keepAliveComment = ': keep-alive\n\n'
+const doneEvent = 'data: [DONE]\n\n'
 
 /** JSON that came with line breaks (an upstream may send `data:` over several lines) is written anew, on one. */
-function eventOf(value: object): Uint8Array {
+function eventOf(value: object): string {
   const text = toJSONText(value)
-  return Buffer.from(`data: ${text.includes('\n') ? JSON.stringify(value) : text}\n\n`)
+  return `data: ${text.includes('\n') ? JSON.stringify(value) : text}\n\n`
 }
 
 export interface EventStreamOptions<T> {
@@ -26,58 +26,73 @@ export interface EventStreamOptions<T> {
   onCancel(reason: unknown): void
 }
 
-/** Events for OpenAI clients: `data: {json}` per item, then `data: [DONE]`, exactly once and only when all went well. */
-export function encodeEvents<T>(items: AsyncIterator<T>, options: EventStreamOptions<T>): ReadableStream<Uint8Array> {
-  let pending = options.first
-  let idle = true
-  let cancelled = false
-  let timer: ReturnType<typeof setInterval> | undefined
+/** Where events go. */
+export interface EventSink {
+  /** Events for which there was no room wait already: not the time for a comment. */
+  readonly full: boolean
+  /** Undefined when there is room for an event; else resolves when there is. */
+  room(): Promise<void> | undefined
+  write(text: string): void
+  end(): void
+}
 
-  return new ReadableStream<Uint8Array>(
-    {
-      start(controller) {
-        if (options.keepAliveNow) controller.enqueue(keepAliveComment)
-        timer = setInterval(() => {
-          // A reader that does not read needs no comments; they would only pile up.
-          if (idle && (controller.desiredSize ?? 0) >= 0) controller.enqueue(keepAliveComment)
-          idle = true
-        }, options.keepAliveMs)
-      },
-      async pull(controller) {
-        try {
-          for (;;) {
-            const result = await (pending ?? items.next())
-            pending = undefined
-            if (cancelled) return
-            if (result.done) {
-              const comment = options.onDone()
-              clearInterval(timer)
-              if (comment) controller.enqueue(Buffer.from(`: ${comment}\n\n`))
-              controller.enqueue(doneEvent)
-              controller.close()
-              return
-            }
-            const event = options.encode(result.value)
-            if (!event) continue
-            idle = false
-            controller.enqueue(eventOf(event))
-            return
-          }
-        } catch (error) {
-          if (cancelled) return
-          clearInterval(timer)
-          items.return?.().catch(() => {})
-          controller.enqueue(eventOf(options.onError(error)))
-          controller.close()
-        }
-      },
-      async cancel(reason) {
-        cancelled = true
-        clearInterval(timer)
-        options.onCancel(reason)
-        await items.return?.()
-      },
-    },
-    { highWaterMark: 0 },
-  )
+/** Events for OpenAI clients: `data: {json}` per item, then `data: [DONE]`, exactly once and only when all went well. */
+export class EventStream<T> {
+  readonly #items: AsyncIterator<T>
+  readonly #options: EventStreamOptions<T>
+  #timer: ReturnType<typeof setInterval> | undefined
+  #idle = true
+  #cancelled = false
+
+  constructor(items: AsyncIterator<T>, options: EventStreamOptions<T>) {
+    this.#items = items
+    this.#options = options
+  }
+
+  /** Sends all there is, to one sink only. Asks for an item when there is room for it. */
+  async send(sink: EventSink): Promise<void> {
+    const { keepAliveMs, keepAliveNow, onError } = this.#options
+    if (keepAliveNow) sink.write(keepAliveComment)
+    this.#timer = setInterval(() => {
+      // A reader that does not read needs no comments; they would only pile up.
+      if (this.#idle && !sink.full) sink.write(keepAliveComment)
+      this.#idle = true
+    }, keepAliveMs)
+    try {
+      await this.#sendItems(sink)
+    } catch (error) {
+      if (this.#cancelled) return
+      clearInterval(this.#timer)
+      this.#items.return?.().catch(() => {})
+      sink.write(eventOf(onError(error)))
+    }
+    if (!this.#cancelled) sink.end()
+  }
+
+  /** The client has gone: the sink gets nothing more, and the items are closed. */
+  async cancel(reason: unknown): Promise<void> {
+    this.#cancelled = true
+    clearInterval(this.#timer)
+    this.#options.onCancel(reason)
+    await this.#items.return?.()
+  }
+
+  async #sendItems(sink: EventSink): Promise<void> {
+    const { first, encode, onDone } = this.#options
+    for (let pending = first; ; pending = undefined) {
+      const room = sink.room()
+      if (room) await room
+      const result = await (pending ?? this.#items.next())
+      if (this.#cancelled) return
+      if (result.done) break
+      const event = encode(result.value)
+      if (!event) continue
+      this.#idle = false
+      sink.write(eventOf(event))
+    }
+    const comment = onDone()
+    clearInterval(this.#timer)
+    if (comment) sink.write(`: ${comment}\n\n`)
+    sink.write(doneEvent)
+  }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { type EventStreamOptions, encodeEvents } from '../../src/server/sse.ts'
+import { bodyOf } from '../../src/server/event-response.ts'
+import { EventStream, type EventStreamOptions } from '../../src/server/sse.ts'
 import { withSource } from '../../src/source.ts'
 
 interface Item {
@@ -12,7 +13,7 @@ type Log = string[]
 
 function open(items: AsyncIterator<Item>, options: Partial<EventStreamOptions<Item>> = {}) {
   const log: Log = []
-  const stream = encodeEvents<Item>(items, {
+  const events = new EventStream<Item>(items, {
     keepAliveMs: 60_000,
     encode: (item) => item,
     onDone() {
@@ -26,7 +27,7 @@ function open(items: AsyncIterator<Item>, options: Partial<EventStreamOptions<It
     onCancel: (reason) => log.push(`cancel ${reason}`),
     ...options,
   })
-  return { stream, log }
+  return { stream: bodyOf(events), log }
 }
 
 async function* count(to: number): AsyncGenerator<Item> {

@@ -1,0 +1,136 @@
+import { once } from 'node:events'
+import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { sendEvents } from '../../src/server/send-events.ts'
+import { EventStream, type EventStreamOptions } from '../../src/server/sse.ts'
+
+interface Item {
+  text: string
+}
+
+/** A server that answers with these items, and a client that has asked it and not read yet. */
+async function serve(t: Test, items: AsyncIterator<Item>, options: Partial<EventStreamOptions<Item>> = {}) {
+  const log: string[] = []
+  const events = new EventStream<Item>(items, {
+    keepAliveMs: 60_000,
+    encode: (item) => item,
+    onDone() {
+      log.push('done')
+      return ''
+    },
+    onError: () => ({ error: 'broke off' }),
+    onCancel: (reason) => log.push(`cancel: ${reason}`),
+    ...options,
+  })
+  const sent = Promise.withResolvers<void>()
+  const server = createServer((_request, outgoing) => {
+    const head = new Response(null, { status: 201, headers: { 'x-mine': 'yes' } })
+    sendEvents(events, head, outgoing).then(sent.resolve, sent.reject)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const outgoing = get(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  return { log, response, sent: sent.promise }
+}
+
+/** Items without an end; counts how many were asked for, and whether they were closed. */
+function endless(text: string) {
+  const items = {
+    asked: 0,
+    closed: 0,
+    async next(): Promise<IteratorResult<Item>> {
+      items.asked++
+      return { done: false, value: { text } }
+    },
+    async return(): Promise<IteratorResult<Item>> {
+      items.closed++
+      return { done: true, value: undefined }
+    },
+  }
+  return items
+}
+
+const silent = (): AsyncIterator<Item> => ({ next: () => new Promise(() => {}) })
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await sleep(5)
+}
+
+t.test('the head, every event and the end arrive', async (t) => {
+  async function* items(): AsyncGenerator<Item> {
+    yield { text: 'é 漢字 👩‍👩‍👧' }
+    yield { text: '2' }
+  }
+  const { log, response, sent } = await serve(t, items())
+  t.equal(response.statusCode, 201)
+  t.equal(response.headers['x-mine'], 'yes')
+  const text = Buffer.concat(await response.toArray()).toString()
+  t.equal(text, 'data: {"text":"é 漢字 👩‍👩‍👧"}\n\ndata: {"text":"2"}\n\ndata: [DONE]\n\n')
+  await sent
+  t.strictSame(log, ['done'], 'and a client that goes after the end has not left')
+})
+
+t.test('the head does not wait for the first event', async (t) => {
+  const { response } = await serve(t, silent())
+  t.equal(response.statusCode, 201)
+})
+
+t.test('comments go out while nothing else does', async (t) => {
+  const { response } = await serve(t, silent(), { keepAliveMs: 20 })
+  const [first] = await once(response, 'data')
+  const [second] = await once(response, 'data')
+  t.equal(`${first}${second}`, ': keep-alive\n\n: keep-alive\n\n')
+})
+
+t.test('a client that does not read stops the items, and goes on with them', async (t) => {
+  const items = endless('x'.repeat(10_000))
+  const { response } = await serve(t, items, { keepAliveMs: 10 })
+  let before = -1
+  await until(() => {
+    const stopped = before === items.asked && items.asked > 0
+    before = items.asked
+    return stopped
+  })
+  await sleep(100)
+  t.equal(items.asked, before, 'nothing is asked for while there is no room')
+  response.resume()
+  await until(() => items.asked > before + 100)
+  t.pass('reading makes room')
+})
+
+t.test('a client that leaves closes the items, whatever they are at', async (t) => {
+  for (const text of ['short', 'x'.repeat(10_000)]) {
+    const items = endless(text)
+    if (text === 'short') items.next = () => new Promise(() => {})
+    const { log, response } = await serve(t, items)
+    await sleep(50)
+    response.destroy()
+    await until(() => items.closed > 0)
+    await sleep(20)
+    t.equal(items.closed, 1)
+    t.strictSame(log, ['cancel: the client has left'])
+  }
+})
+
+t.test('a client that has left before the head gets none', async (t) => {
+  const items = endless('x')
+  const cancelled: unknown[] = []
+  const events = new EventStream<Item>(items, {
+    keepAliveMs: 60_000,
+    encode: (item) => item,
+    onDone: () => '',
+    onError: () => ({}),
+    onCancel: (reason) => cancelled.push(reason),
+  })
+  await sendEvents(events, new Response(null), { destroyed: true } as ServerResponse)
+  t.strictSame(cancelled, ['the client has left'])
+  t.equal(items.asked, 0)
+  t.equal(items.closed, 1)
+})
