@@ -18,23 +18,27 @@ export interface TalkOptions {
   patience?: number
 }
 
+/** Instead of bytes to send: wait until the answer to what was sent before is here. */
+export const untilAnswered = Symbol('until answered')
+
 /**
  * Sends bytes over a connection of its own, numbers being pauses in milliseconds, and collects the answers until there
  * are enough of them or the connection is closed. Rejects when the server does neither.
  */
 export async function talk(
   port: number,
-  parts: readonly (string | Uint8Array | number)[],
+  parts: readonly (string | Uint8Array | number | typeof untilAnswered)[],
   { answers = 1, head = false, patience = 10_000 }: TalkOptions = {},
 ): Promise<RawAnswer[]> {
   const socket = connect(port, '127.0.0.1').setNoDelay()
   const received: Buffer[] = []
   const over = Promise.withResolvers<void>()
+  const countAnswers = (): number => parseAnswers(Buffer.concat(received), head, false).length
   let closed = false
   socket.on('error', () => undefined)
   socket.on('data', (bytes) => {
     received.push(bytes)
-    if (parseAnswers(Buffer.concat(received), head, false).length >= answers) over.resolve()
+    if (countAnswers() >= answers) over.resolve()
   })
   socket.on('close', () => {
     closed = true
@@ -45,9 +49,12 @@ export async function talk(
     over.reject(new Error(`neither answered nor closed: ${Buffer.concat(received)}`))
   }, patience + 3000)
   try {
+    let expected = 0
     for (const part of parts) {
       if (closed) break
-      if (typeof part === 'number') await sleep(part)
+      if (part === untilAnswered) {
+        for (expected += 1; !closed && countAnswers() < expected; ) await sleep(5)
+      } else if (typeof part === 'number') await sleep(part)
       else if (socket.writable) socket.write(part)
     }
     await over.promise

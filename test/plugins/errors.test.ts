@@ -3,7 +3,7 @@ import { GatewayError, type HookEvents } from 'signalbox'
 import { answerMalformedRequest, answerUnreadable, errors, hooks } from 'signalbox/plugins'
 import t, { type Test } from 'tap'
 import { assertSchema } from '../openapi.ts'
-import { type RawAnswer, talk } from '../raw-http.ts'
+import { type RawAnswer, talk, untilAnswered } from '../raw-http.ts'
 
 const genReqId = () => `req_${crypto.randomUUID()}`
 
@@ -152,7 +152,7 @@ t.test('what is not a request at all is answered over the bare socket, which is 
   })
   t.test('on a connection that has had an answer, too', async (t) => {
     const good = `${head}content-length: 2\r\n\r\n{}`
-    const [first, ...more] = await talk(port, [good, 50, 'garbage\r\n\r\n'], { answers: 2 })
+    const [first, ...more] = await talk(port, [good, untilAnswered, 'garbage\r\n\r\n'], { answers: 2 })
     t.match(first, { status: 200, body: 'fine' })
     check(t, more, 400, null)
   })

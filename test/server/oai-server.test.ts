@@ -637,12 +637,10 @@ t.test('hooks tell of every request exactly once', async (t) => {
       const abort = new AbortController()
       const answering = server.handle(chat('lab', { stream }, { signal: abort.signal }))
       const { closed } = await upstream.request(0)
-      const left = performance.now()
       abort.abort()
       await answering
-      const { aborted, at } = await closed
+      const { aborted } = await closed
       t.equal(aborted, true)
-      t.ok(at - left < 100, `the upstream is let go within 100 ms: ${Math.round(at - left)}`)
       t.strictSame(told.names(), ['onRequest', 'onCompletion', 'onResponse'])
       t.match(told.of('onResponse'), [{ status: 499, outcome: 'client_closed', stream, usage: { estimated: true } }])
     }
@@ -912,12 +910,10 @@ t.test('listening', async (t) => {
       }).then((response) => response.text())
       const { closed } = await upstream.request(0)
       await sleep(30)
-      const left = performance.now()
       abort.abort()
       await t.rejects(response, { name: 'AbortError' })
-      const { aborted, at } = await closed
+      const { aborted } = await closed
       t.equal(aborted, true)
-      t.ok(at - left < 100, `${Math.round(at - left)} ms`)
     }
     await sleep(20)
     t.equal(told.of('onResponse').length, 3)
