@@ -11,14 +11,12 @@ import { hooks } from '../plugins/hooks.ts'
 import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
 import { requestLog } from '../plugins/request-log.ts'
+import { store } from '../plugins/store.ts'
 import type { AuthPlugin } from './auth/auth-plugin.ts'
 import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { createCatalog } from './engine/catalog.ts'
 import type { Extension } from './extension.ts'
-import { loggable } from './server/errors.ts'
-import { FilePersistence } from './store/file-persistence.ts'
-import { MemoryPersistence } from './store/memory-persistence.ts'
 import type { Target } from './types.ts'
 
 export interface AppOptions {
@@ -37,13 +35,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { server, conversations } = config
   const keys = config.auth && new BearerKeyAuth(config.auth)
   const catalog = createCatalog(config.catalog, kindsOf(config.providers))
-  const { kind, directory } = config.store
   // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
   const log = options.logger ?? pino({ level: server.logLevel }, pino.destination({ dest: 1, sync: true }))
-  const onCorrupt = (file: string, error: Error): void =>
-    log.error({ file, error: loggable(error) }, 'a file of the store holds no value, and was set aside')
-  const persistence =
-    kind === 'file' && directory ? new FilePersistence({ directory, onCorrupt }) : new MemoryPersistence()
   const app = Fastify({
     loggerInstance: log,
     genReqId: () => `req_${crypto.randomUUID()}`,
@@ -69,6 +62,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(requestLog)
   await app.register(cors, server.cors)
   await app.register(health)
+  await app.register(store, config.store)
+  const { persistence, leases } = app.store
   await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
   await app.register(modelRouter, { ...config, ...extension, contextWindow })
@@ -79,6 +74,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(oaiServer, {
     prices: catalog,
     hiddenStepsPersistence: persistence,
+    leases,
     lockTimeoutMs: lockTimeoutOf(config),
     loaderTimeoutMs: milliseconds(conversations.loaderTimeout),
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },

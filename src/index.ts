@@ -29,11 +29,16 @@ export { type ErrorKind, GatewayError, type GatewayErrorOptions } from './server
 export { type HandleContext, OaiServer, type OaiServerOptions } from './server/oai-server.ts'
 export { Readiness, type ReadinessCheck, type ReadinessReport } from './server/readiness.ts'
 export { FilePersistence, type FilePersistenceOptions } from './store/file-persistence.ts'
-export type { AcquireOptions, Lease, Leases } from './store/lease.ts'
+export { type AcquireOptions, type Lease, LeaseLost, type Leases } from './store/lease.ts'
 export { MemoryLeases } from './store/memory-leases.ts'
 export { MemoryPersistence, type MemoryPersistenceOptions } from './store/memory-persistence.ts'
-export type { Persistence } from './store/persistence.ts'
+export type { Persistence, SetOptions } from './store/persistence.ts'
+export type { RedisConnectOptions, RedisTLS } from './store/redis-client.ts'
+export { connectRedis, type RedisConnection } from './store/redis-connection.ts'
+export { RedisLeases, type RedisLeasesOptions } from './store/redis-leases.ts'
+export { RedisPersistence } from './store/redis-persistence.ts'
 export { ResponseStore, type ResponseStoreOptions } from './store/response-store.ts'
+export { StoreUnavailable } from './store/store-unavailable.ts'
 export type {
   CallOptions,
   ChatCompletion,

@@ -141,6 +141,14 @@ t.test('the server knows clients by their interface only; create-server puts the
   )
 })
 
+t.test('only the store and the plugins know Redis', async (t) => {
+  t.ok(arrows.some(({ to }) => to === 'ioredis'))
+  t.strictSame(
+    broken(({ from, to }) => to !== 'ioredis' || areaOf(from) === 'store' || isPlugin(from)),
+    [],
+  )
+})
+
 t.test('no import leads back to where it came from', async (t) => {
   const cycles: string[] = []
   const finished = new Set<string>()

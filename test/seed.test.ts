@@ -214,7 +214,7 @@ t.test('createServer keeps conversations in the persistence of the engine', asyn
   t.equal(await say(client, 'my-assistant', 'What is my name?', 'c1'), 'You said: My name is Ada.')
   t.same(sentToAnthropic(), ['user: My name is Ada.', 'assistant: You said: My name is Ada.', 'user: What is my name?'])
 
-  const history = ConversationHistory.import(await engine.persistence.get('conversation:anon:c1'))
+  const history = ConversationHistory.import(await engine.persistence.get('conversation:{anon:c1}'))
   t.same(
     history.messages.map(({ role, content }) => `${role}: ${content}`),
     [...sentToAnthropic(), 'assistant: You said: My name is Ada.'],

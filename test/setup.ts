@@ -5,7 +5,13 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { bun } from './bun.ts'
 
 /** Program to Debian package. */
-const needed = { curl: 'curl' }
+const needed = {
+  curl: 'curl',
+  openssl: 'openssl',
+  setpriv: 'util-linux',
+  'redis-server': 'redis-server',
+  'redis-sentinel': 'redis-sentinel',
+}
 
 const isThere = (program: string): boolean =>
   spawnSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0

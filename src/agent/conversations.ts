@@ -45,7 +45,7 @@ export class Conversations {
       return {
         history: await this.#load(key, call),
         save: async (history) => {
-          const saving = (async () => this.#loader.save(key, history))()
+          const saving = (async () => this.#loader.save(key, history, { lease }))()
           await bounded(this.#loaderTimeoutMs, () => saving).catch((error: unknown) => {
             if (error instanceof TimeoutError) late = saving
             throw error

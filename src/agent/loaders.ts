@@ -1,3 +1,4 @@
+import type { Lease } from '../store/lease.ts'
 import type { AgentLoop } from './agent-loop.ts'
 import type { ConversationHistory } from './conversation-history.ts'
 
@@ -27,10 +28,16 @@ export interface ConversationKey {
   conversationId: string
 }
 
+/** What goes with a save. */
+export interface SaveContext {
+  /** The turn's hold on the conversation: a store that can refuses the write when another turn has had it since. */
+  lease?: Lease
+}
+
 /** Keeps conversations between turns. One turn at a time is the caller's care: `load` and `save` need not lock. */
 export interface ConversationLoaderPlugin {
   /** Null when there is none yet. */
   load(key: ConversationKey): Promise<ConversationHistory | null> | ConversationHistory | null
   /** Resolves when another replica's `load` would find it. */
-  save(key: ConversationKey, history: ConversationHistory): Promise<unknown> | unknown
+  save(key: ConversationKey, history: ConversationHistory, context?: SaveContext): Promise<unknown> | unknown
 }

@@ -20,8 +20,8 @@ export function storedConversations(
       const snapshot = await persistence.get(userKey(keyPrefix, userId, conversationId))
       return snapshot === undefined ? null : ConversationHistory.import(snapshot)
     },
-    async save({ userId, conversationId }, history) {
-      const options = ttlSeconds === undefined ? {} : { ttlSeconds }
+    async save({ userId, conversationId }, history, { lease } = {}) {
+      const options = { lease, ...(ttlSeconds === undefined ? {} : { ttlSeconds }) }
       await persistence.set(userKey(keyPrefix, userId, conversationId), history.export(), options)
     },
   }

@@ -1,6 +1,7 @@
 import { BearerKeyAuth } from '../auth/bearer-key-auth.ts'
 import type { Environment } from '../env.ts'
 import { resolveLLM } from '../llm/create-llm.ts'
+import { parseRedisUrl } from '../store/redis-url.ts'
 import { impossibleAgents } from './impossible-agents.ts'
 import { type Config, milliseconds } from './schema.ts'
 
@@ -16,9 +17,7 @@ export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet
   }
   if (auth) yield* unusableKeys(auth)
   if (config.conversations) yield* impossibleWaits(config.conversations, server)
-  if (config.store && (config.store.kind === 'file') !== (config.store.directory !== undefined)) {
-    yield 'store: kind "file" and a directory go together'
-  }
+  if (config.store) yield* impossibleStore(config.store)
   for (const [name, { prices = {} }] of Object.entries(config.catalog ?? {})) {
     if (!/^[^/]+\/./.test(name)) yield `catalog.${name}: must be named provider/model`
     if (name.endsWith('*')) yield `catalog.${name}: must be one model, not a wildcard`
@@ -45,6 +44,18 @@ export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet
     if (targets.every(({ weight }) => weight === 0)) yield `models.${id}.targets: at least one weight must be above 0`
   }
   yield* impossibleAgents(config, illFormed)
+}
+
+function* impossibleStore(store: Config['store']): Generator<string> {
+  const { kind, directory, url, connectTimeout, commandTimeout, leaseTime } = store
+  if ((kind === 'file') !== (directory !== undefined)) yield 'store: kind "file" and a directory go together'
+  if ((kind === 'redis') !== (url !== undefined)) yield 'store: kind "redis" and a url go together'
+  yield* outOfRange('store', { connectTimeout, commandTimeout, leaseTime }, 1)
+  try {
+    if (url !== undefined) parseRedisUrl(url)
+  } catch (error) {
+    yield `store.url: ${error instanceof Error ? error.message : String(error)}`
+  }
 }
 
 function* impossibleWaits(

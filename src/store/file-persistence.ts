@@ -1,7 +1,8 @@
 import { mkdir, opendir, readFile, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { removeLeftovers, syncDirectory, writeAtomically } from './atomic-file.ts'
-import type { Persistence } from './persistence.ts'
+import { assertHeld } from './lease.ts'
+import type { Persistence, SetOptions } from './persistence.ts'
 import { fileNameOf, isFileName, isOver, NotOurs, recordIn, recordOf } from './record-file.ts'
 import { lifetimeOf, textOf } from './stored-value.ts'
 import { Turns } from './turns.ts'
@@ -40,7 +41,9 @@ export class FilePersistence implements Persistence {
     return this.#inTurn(key, async (file) => (await this.#read(file, key))?.value)
   }
 
-  async set(key: string, value: unknown, { ttlSeconds }: { ttlSeconds?: number } = {}): Promise<void> {
+  async set(key: string, value: unknown, { ttlSeconds, lease }: SetOptions = {}): Promise<void> {
+    // The turn is taken now: whoever has the lease next writes after this.
+    assertHeld(lease)
     const lifetime = lifetimeOf(ttlSeconds)
     const text = recordOf(key, textOf(value), lifetime === undefined ? undefined : Date.now() + lifetime)
     await this.#inTurn(key, async (file) => {

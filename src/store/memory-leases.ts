@@ -3,10 +3,11 @@ import type { AcquireOptions, Lease, Leases } from './lease.ts'
 /** A timer for longer would go off at once. */
 const longestTimerMs = 2 ** 31 - 1
 
-/** Leases within this process. They end with it, so none needs to expire. */
+/** Leases within this process. They end with it, so none needs to expire: one is lost when it is released, not before. */
 export class MemoryLeases implements Leases {
   /** Who waits for a lease that is taken, in the order of arrival. */
   readonly #queues = new Map<string, Set<() => void>>()
+  #granted = 0
 
   /** How many leases are taken. */
   get size(): number {
@@ -44,7 +45,13 @@ export class MemoryLeases implements Leases {
 
   #lease(name: string): Lease {
     let released = false
+    this.#granted += 1
     return {
+      name,
+      token: this.#granted,
+      get lost() {
+        return released
+      },
       release: () => {
         if (released) return
         released = true

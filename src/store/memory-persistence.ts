@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { parseJSON } from '../json.ts'
-import type { Persistence } from './persistence.ts'
+import { assertHeld } from './lease.ts'
+import type { Persistence, SetOptions } from './persistence.ts'
 import { lifetimeOf, textOf } from './stored-value.ts'
 
 export interface MemoryPersistenceOptions {
@@ -29,7 +30,8 @@ export class MemoryPersistence implements Persistence {
     return text === undefined ? undefined : parseJSON(text)
   }
 
-  async set(key: string, value: unknown, { ttlSeconds }: { ttlSeconds?: number } = {}): Promise<void> {
+  async set(key: string, value: unknown, { ttlSeconds, lease }: SetOptions = {}): Promise<void> {
+    assertHeld(lease)
     const ttl = lifetimeOf(ttlSeconds)
     const text = textOf(value)
     const size = Buffer.byteLength(key) + Buffer.byteLength(text)

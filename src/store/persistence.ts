@@ -1,9 +1,22 @@
+import type { Lease } from './lease.ts'
+
+export interface SetOptions {
+  /** How long the value is kept. Default: for good. */
+  ttlSeconds?: number
+  /**
+   * Writes only while this is the last lease of its name, so that a holder that was paused past its time does no harm. It must
+   * be of the same store; where keys live on several servers, its name and the key need the same part in braces, which
+   * `userKey` sees to.
+   */
+  lease?: Lease | undefined
+}
+
 /** A place for JSON values by key. Implementations are interchangeable. */
 export interface Persistence {
   /** The value, or undefined when there is none or its time is over. */
   get(key: string): Promise<unknown>
-  /** `ttlSeconds`: how long the value is kept. Default: for good. */
-  set(key: string, value: unknown, options?: { ttlSeconds?: number }): Promise<void>
+  /** @throws LeaseLost when it comes with a lease that is not the last one of its name */
+  set(key: string, value: unknown, options?: SetOptions): Promise<void>
   /** True when there was a value. */
   delete(key: string): Promise<boolean>
 }

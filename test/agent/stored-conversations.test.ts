@@ -44,7 +44,7 @@ t.test('the prefix and the lifetime are to choose', async (t) => {
   const persistence = new MemoryPersistence()
   const loader = storedConversations(persistence, { keyPrefix: 'mine:', ttlSeconds: 0.05 })
   await loader.save(key, history)
-  t.match(await persistence.get('mine:user:alice:c1'), { version: 1 })
+  t.match(await persistence.get('mine:{user:alice:c1}'), { version: 1 })
   t.ok(await loader.load(key))
   await sleep(80)
   t.equal(await loader.load(key), null)
@@ -54,8 +54,8 @@ t.test('what it does not understand is an error, and stays', async (t) => {
   const persistence = new MemoryPersistence()
   const loader = storedConversations(persistence)
   for (const snapshot of [{ version: 2, messages: [] }, null, 'text', { version: 1 }, { version: 1, messages: [{}] }]) {
-    await persistence.set('conversation:user:alice:c1', snapshot)
+    await persistence.set('conversation:{user:alice:c1}', snapshot)
     await t.rejects(async () => loader.load(key), TypeError)
-    t.strictSame(await persistence.get('conversation:user:alice:c1'), snapshot)
+    t.strictSame(await persistence.get('conversation:{user:alice:c1}'), snapshot)
   }
 })

@@ -113,6 +113,23 @@ t.test('a turn must not wait until its stream is kept alive, when a 409 is too l
   t.strictSame(problemsOf('server: { keepAlive: 1s }'), [], 'which waits less of itself')
 })
 
+t.test('a store in Redis has an address, and no other has', async (t) => {
+  const problem = ['store: kind "redis" and a url go together']
+  t.strictSame(problemsOf('store: { kind: redis }'), problem)
+  t.strictSame(problemsOf('store: { url: "redis://redis:6379" }'), problem)
+  for (const url of [
+    'redis://redis:6379/1',
+    'redis+sentinel://a:26379,b:26379/main',
+    'rediss+cluster://a:6379,b:6379',
+  ]) {
+    t.strictSame(problemsOf(`store: { kind: redis, url: "${url}" }`), [], url)
+  }
+  t.match(problemsOf('store: { kind: redis, url: "http://redis" }'), [/^store\.url: /])
+  t.match(problemsOf('store: { kind: redis, url: "redis://a", commandTimeout: 0s }'), [
+    /^store\.commandTimeout: must be longer/,
+  ])
+})
+
 t.test('a store of files has a directory, and no other has', async (t) => {
   const problem = ['store: kind "file" and a directory go together']
   t.strictSame(problemsOf('store: { kind: file }'), problem)

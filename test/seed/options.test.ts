@@ -167,10 +167,10 @@ t.test('the server', async (t) => {
     const [engines, own] = [transparent(), transparent()]
     const engine = createEngine({ persistence: engines.persistence })
     await createServer({ engine }).responseStore.set('alice', 'resp_1', { id: 'resp_1' })
-    t.same([...engines.values.keys()], ['response:user:alice:resp_1'])
+    t.same([...engines.values.keys()], ['response:{user:alice:resp_1}'])
     const other = createServer({ engine, responseStorePersistence: own.persistence })
     await other.responseStore.set('alice', 'resp_2', { id: 'resp_2' })
-    t.same([...own.values.keys()], ['response:user:alice:resp_2'])
+    t.same([...own.values.keys()], ['response:{user:alice:resp_2}'])
     t.equal(engines.values.size, 1)
   })
 
@@ -183,7 +183,7 @@ t.test('the server', async (t) => {
       const options = { headers: { 'x-conversation-id': 'c1' } }
       await clientOf(server, 'sk-prod-abc123').chat.completions.create({ model: 'chat', messages }, options)
     }
-    t.same([...values.keys()], ['conversation:anon:c1', 'conversation:user:user-alice:c1'])
+    t.same([...values.keys()], ['conversation:{anon:c1}', 'conversation:{user:user-alice:c1}'])
   })
 
   t.test('streamChunkChars: 40, for a client that cannot stream', async (t) => {
@@ -343,7 +343,7 @@ t.test('the store of responses', async (t) => {
     const { values, persistence } = transparent()
     await new ResponseStore({ persistence }).set(null, 'resp_1', {})
     await new ResponseStore({ persistence, keyPrefix: 'r/' }).set('alice', 'resp_1', {})
-    t.same([...values.keys()], ['response:anon:resp_1', 'r/user:alice:resp_1'])
+    t.same([...values.keys()], ['response:{anon:resp_1}', 'r/{user:alice:resp_1}'])
     const small = new ResponseStore({ memoryCapacity: 1 })
     for (const id of ['a', 'b']) await small.set(null, id, { id })
     t.same([await small.get(null, 'a'), await small.get(null, 'b')], [undefined, { id: 'b' }])

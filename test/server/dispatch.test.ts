@@ -191,7 +191,7 @@ t.test('createServer', async (t) => {
     const id = idOf(await chat(one, ask('bot', '1'))) ?? ''
     await chat(other, ask('bot', '2'), inConversation(id))
     t.strictSame(sent(), ['user 1', 'assistant You said: 1', 'user 2'])
-    const { messages } = (await engine.persistence.get(`conversation:anon:${id}`)) as { messages: never[] }
+    const { messages } = (await engine.persistence.get(`conversation:{anon:${id}}`)) as { messages: never[] }
     t.strictSame(glance(messages), [...sent(), 'assistant You said: 2'])
   })
 

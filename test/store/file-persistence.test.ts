@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { FilePersistence } from '../../src/index.ts'
+import { FilePersistence, MemoryLeases } from '../../src/index.ts'
 import { Program } from '../process.ts'
+import { guardsWrites } from './fencing-contract.ts'
 import { keepsTheContract } from './persistence-contract.ts'
 
 let directories = 0
@@ -29,6 +30,10 @@ function onlyFileIn(directory: string): string {
 
 t.test('as every persistence', async (t) => {
   keepsTheContract(t, () => new FilePersistence({ directory: freshDirectory() }))
+})
+
+t.test('leases guard its values', async (t) => {
+  guardsWrites(t, () => ({ leases: new MemoryLeases(), store: new FilePersistence({ directory: freshDirectory() }) }))
 })
 
 t.test('what one process wrote, the next one reads', async (t) => {

@@ -90,6 +90,35 @@ export function keepsTheContract(t: Test, open: (t: Test) => Leases | Promise<Le
     t.ok(await leases.acquire('a', { waitMs: 0 }))
   })
 
+  t.test('it tells what it is of, and whether it is lost', async (t) => {
+    const leases = await open(t)
+    const lease = await taken(leases, 'a')
+    t.equal(lease.name, 'a')
+    t.equal(lease.lost, false)
+    lease.release()
+    t.equal(lease.lost, true)
+  })
+
+  t.test('each has a larger token than those before it', async (t) => {
+    const leases = await open(t)
+    const tokens: number[] = []
+    for (let n = 0; n < 5; n++) {
+      const lease = await taken(leases, 'a')
+      tokens.push(lease.token)
+      lease.release()
+    }
+    const waiting = [1, 2, 3].map(() => taken(leases, 'a'))
+    for (const lease of waiting) {
+      tokens.push((await lease).token)
+      ;(await lease).release()
+    }
+    t.ok(tokens.every(Number.isSafeInteger))
+    t.strictSame(
+      tokens,
+      [...new Set(tokens)].sort((one, other) => one - other),
+    )
+  })
+
   t.test('leaving after it was had does not take it away', async (t) => {
     const leases = await open(t)
     const controller = new AbortController()

@@ -1,8 +1,13 @@
 import t from 'tap'
-import { MemoryLeases } from '../../src/index.ts'
+import { MemoryLeases, MemoryPersistence } from '../../src/index.ts'
+import { guardsWrites } from './fencing-contract.ts'
 import { keepsTheContract } from './leases-contract.ts'
 
 t.test('as all leases', async (t) => keepsTheContract(t, () => new MemoryLeases()))
+
+t.test('they guard writes', async (t) => {
+  guardsWrites(t, () => ({ leases: new MemoryLeases(), store: new MemoryPersistence() }))
+})
 
 t.test('nothing is left of a lease that nobody holds or waits for', async (t) => {
   const leases = new MemoryLeases()

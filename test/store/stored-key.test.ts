@@ -3,8 +3,22 @@ import t from 'tap'
 import { userKey } from '../../src/store/stored-key.ts'
 
 t.test('a key names the thing and whose it is', async (t) => {
-  t.equal(userKey('conversation:', 'alice', 'c1'), 'conversation:user:alice:c1')
-  t.equal(userKey('conversation:', 'org:alice', 'c 1/é'), 'conversation:user:org%3Aalice:c%201%2F%C3%A9')
+  t.equal(userKey('conversation:', 'alice', 'c1'), 'conversation:{user:alice:c1}')
+  t.equal(userKey('conversation:', 'org:alice', 'c 1/é'), 'conversation:{user:org%3Aalice:c%201%2F%C3%A9}')
+})
+
+t.test('all keys of one thing have one part in braces, whatever the user and the id are called', async (t) => {
+  for (const [user, id] of [
+    ['alice', 'c1'],
+    ['{', '}'],
+    [null, '{}'],
+    ['a{b}c', '{d}'],
+    ['\ud800', ''],
+  ] as const) {
+    const [one, other] = [userKey('conversation:', user, id), userKey('lease:', user, id)]
+    t.match(one, /^conversation:\{[^{}]+\}$/)
+    t.equal(other, one.replace('conversation:', 'lease:'))
+  }
 })
 
 t.test('where one part ends and the next begins is never in doubt', async (t) => {

@@ -1,0 +1,60 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { type Config, milliseconds } from '../src/config/schema.ts'
+import { loggable } from '../src/server/errors.ts'
+import { FilePersistence } from '../src/store/file-persistence.ts'
+import type { Leases } from '../src/store/lease.ts'
+import { MemoryLeases } from '../src/store/memory-leases.ts'
+import { MemoryPersistence } from '../src/store/memory-persistence.ts'
+import type { Persistence } from '../src/store/persistence.ts'
+import { RedisLeases } from '../src/store/redis-leases.ts'
+import { RedisPersistence } from '../src/store/redis-persistence.ts'
+import { redis } from './redis.ts'
+
+/** Where things are kept, and where those who want to change them wait for each other. */
+export interface Store {
+  persistence: Persistence
+  leases: Leases
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Where things are kept, by the configuration. */
+    store: Store
+  }
+}
+
+export type StoreOptions = Config['store']
+
+/** The store of the configuration: in memory, in files, or in Redis, to which it opens the connection. */
+export const store = fp<StoreOptions>(
+  async (app, options) => {
+    app.decorate('store', await storeOf(app, options))
+  },
+  { name: 'signalbox-store', dependencies: ['signalbox-health'] },
+)
+
+async function storeOf(app: FastifyInstance, options: StoreOptions): Promise<Store> {
+  const { kind, directory, url } = options
+  if (kind === 'redis' && url !== undefined) return redisStore(app, { ...options, url })
+  const onCorrupt = (file: string, error: Error): void =>
+    app.log.error({ file, error: loggable(error) }, 'a file of the store holds no value, and was set aside')
+  const isFile = kind === 'file' && directory !== undefined
+  return {
+    persistence: isFile ? new FilePersistence({ directory, onCorrupt }) : new MemoryPersistence(),
+    leases: new MemoryLeases(),
+  }
+}
+
+async function redisStore(app: FastifyInstance, options: StoreOptions & { url: string }): Promise<Store> {
+  const { url, username, password, tls, keyPrefix, required, connectTimeout, commandTimeout, leaseTime } = options
+  await app.register(redis, {
+    ...{ url, username, password, tls, keyPrefix, required },
+    connectTimeoutMs: milliseconds(connectTimeout),
+    commandTimeoutMs: milliseconds(commandTimeout),
+  })
+  return {
+    persistence: new RedisPersistence(app.redis),
+    leases: new RedisLeases(app.redis, { leaseMs: milliseconds(leaseTime) }),
+  }
+}

@@ -1,0 +1,107 @@
+import type { Result } from 'ioredis'
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    /** The token of the lease; null while another has it. */
+    signalboxAcquire(
+      ...args: [lease: string, fence: string, queue: string, seen: string, ...Acquisition]
+    ): Result<string | null, Context>
+    /** 1, or 0 when the lease has been lost. */
+    signalboxRenew(
+      ...args: [lease: string, fence: string, id: string, token: number, leaseMs: number, fenceMs: number]
+    ): Result<number, Context>
+    signalboxRelease(
+      ...args: [lease: string, fence: string, queue: string, seen: string, id: string]
+    ): Result<number, Context>
+    /** 1, or 0 when the lease has been lost and nothing was written. No `ttlMs`, that is an empty text, for good. */
+    signalboxSetFenced(
+      ...args: [value: string, fence: string, token: number, text: string, ttlMs: number | '']
+    ): Result<number, Context>
+  }
+}
+
+type Acquisition = [id: string, leaseMs: number, fenceMs: number, patienceMs: number, waits: 0 | 1]
+
+/*
+ * What is kept of a lease, all in one slot:
+ *   lease  who has it (the id of an acquisition), until it runs out
+ *   fence  the token of the last lease, kept for longer, so that a late write can be told from a good one
+ *   queue  who waits, by the time of arrival
+ *   seen   who waits, by the time at which it last asked: who is killed while waiting leaves the queue by that
+ * All times are those of the Redis server: the clocks of the gateways may differ.
+ */
+
+const acquire = `
+-- The server's clock, in microseconds. Below 2^53 until the year 2255.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local text = string.format('%.0f', now)
+-- Who has not asked for longer than the patience (milliseconds) does not wait any more.
+local gone = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', string.format('%.0f', now - ARGV[4] * 1000))
+for _, id in ipairs(gone) do
+  redis.call('ZREM', KEYS[3], id)
+  redis.call('ZREM', KEYS[4], id)
+end
+-- It is granted when nobody has it, and nobody else came before.
+local first = redis.call('ZRANGE', KEYS[3], 0, 0)[1]
+if redis.call('EXISTS', KEYS[1]) == 0 and (not first or first == ARGV[1]) then
+  -- A token larger than the last one; by the clock, so that it grows even if the last one is no longer known.
+  local token = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, now)
+  text = string.format('%.0f', token)
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  redis.call('SET', KEYS[2], text, 'PX', ARGV[3])
+  redis.call('ZREM', KEYS[3], ARGV[1])
+  redis.call('ZREM', KEYS[4], ARGV[1])
+  return text
+end
+-- Who will ask again keeps the place of its arrival, and has been seen.
+if ARGV[5] == '1' then
+  redis.call('ZADD', KEYS[3], 'NX', text, ARGV[1])
+  redis.call('ZADD', KEYS[4], text, ARGV[1])
+  -- When all who wait are gone, so is the queue.
+  redis.call('PEXPIRE', KEYS[3], ARGV[4])
+  redis.call('PEXPIRE', KEYS[4], ARGV[4])
+end
+return false
+`
+
+const renew = `
+-- Somebody has had it since: it is lost.
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+-- It may have run out meanwhile, but nobody has had it: it goes on.
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
+return 1
+`
+
+const release = `
+-- Who gives up waiting leaves the queue.
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZREM', KEYS[4], ARGV[1])
+-- Another's lease is left alone.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+-- No lease has this token: nothing is written with the one that is over.
+redis.call('INCR', KEYS[2])
+return 1
+`
+
+const setFenced = `
+-- The lease that the write comes with is not the last one: nothing is written.
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+-- With its time, or for good.
+if ARGV[3] == '' then
+  redis.call('SET', KEYS[1], ARGV[2])
+else
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+return 1
+`
+
+/** Each runs as a whole, between the commands of everybody else. */
+export const redisScripts = {
+  signalboxAcquire: { lua: acquire, numberOfKeys: 4 },
+  signalboxRenew: { lua: renew, numberOfKeys: 2 },
+  signalboxRelease: { lua: release, numberOfKeys: 4 },
+  signalboxSetFenced: { lua: setFenced, numberOfKeys: 2 },
+}

@@ -1,0 +1,91 @@
+import { join } from 'node:path'
+import OpenAI from 'openai'
+import t, { type Test } from 'tap'
+import { stringify } from 'yaml'
+import { runGateway } from '../process.ts'
+import { startRedis } from '../redis.ts'
+import { startUpstream } from '../upstream.ts'
+
+const upstream = await startUpstream()
+t.teardown(() => upstream.close())
+t.beforeEach(() => upstream.reset())
+
+type Message = { role: string; content: string }
+const sent = (): Message[] => (upstream.last().body as { messages: Message[] }).messages
+
+/** Two processes with one configuration, as behind one service of a cluster. */
+async function replicas(t: Test, store: object) {
+  const configuration = {
+    providers: { openai: { apiKey: 'k', baseURL: upstream.baseURL } },
+    agents: { helper: { model: 'openai/m' } },
+    conversations: { lockTimeout: '5s' },
+    store: { kind: 'redis', ...store },
+  }
+  const cwd = t.testdir({ 'signalbox.yaml': stringify(configuration) })
+  const config = ['--config', join(cwd, 'signalbox.yaml')]
+  const started = await Promise.all([0, 1].map(() => runGateway(t, { args: config })))
+  return started.map(({ baseURL, url, process }) => ({
+    url,
+    process,
+    ask: (content: string, conversation?: string, options: { maxRetries?: number; stream?: boolean } = {}) =>
+      new OpenAI({ baseURL, apiKey: 'any', maxRetries: options.maxRetries ?? 0 }).chat.completions.create(
+        { model: conversation ? 'helper' : 'openai/m', messages: [{ role: 'user', content }] },
+        { headers: conversation ? { 'x-conversation-id': conversation } : {} },
+      ),
+  }))
+}
+
+t.test('what one replica has answered, the other knows', async (t) => {
+  const redis = await startRedis(t)
+  const gateways = await replicas(t, { url: redis.url })
+  for (let n = 0; n < 20; n++) await gateways[n % 2]?.ask(String(n), 'c1')
+  t.strictSame(
+    sent().map(({ content }) => content),
+    Array.from({ length: 20 }, (_, n) => (n < 19 ? [String(n), `You said: ${n}`] : ['19'])).flat(),
+  )
+})
+
+t.test('turns at once on both: each is in the conversation once', async (t) => {
+  const redis = await startRedis(t)
+  const gateways = await replicas(t, { url: redis.url })
+  const turns = Array.from({ length: 60 }, (_, n) => gateways[n % 2]?.ask(`turn ${n}`, 'c1', { maxRetries: 2 }))
+  const ends = await Promise.allSettled(turns)
+  const answered = ends.flatMap((end, n) => (end.status === 'fulfilled' ? [`turn ${n}`] : []))
+  await gateways[0]?.ask('last', 'c1')
+  const users = sent().filter(({ role }) => role === 'user')
+  t.equal(answered.length, 60)
+  t.strictSame(users.map(({ content }) => content).sort(), [...answered, 'last'].sort())
+})
+
+t.test('a replica that dies in the middle of a turn holds up the next one for the time of its lease', async (t) => {
+  const redis = await startRedis(t)
+  const [one, other] = await replicas(t, { url: redis.url, leaseTime: '1s' })
+  const hung = upstream.requests.length
+  upstream.next(() => undefined)
+  const dying = one?.ask('dies', 'c1').catch((error: unknown) => error)
+  await upstream.request(hung)
+  one?.process.kill('SIGKILL')
+  t.type(await dying, Error)
+  await other?.ask('lives', 'c1')
+  t.strictSame(
+    sent().map(({ content }) => content),
+    ['lives'],
+    'the turn that died has left nothing',
+  )
+})
+
+t.test(
+  'while Redis is away: what needs no store is served, the rest is a 503, and it comes back by itself',
+  async (t) => {
+    const redis = await startRedis(t)
+    const [one, other] = await replicas(t, { url: redis.url, required: true, commandTimeout: '300ms' })
+    await one?.ask('before', 'c1')
+    await redis.kill()
+  await t.rejects(async () => one?.ask('away', 'c1'), { status: 503, code: 'store_unavailable', headers: Headers })
+    t.ok(await one?.ask('stateless'))
+    t.match(await (await fetch(`${other?.url}/ready`)).json(), { status: 'not_ready', reasons: { store: String } })
+    await redis.restart()
+    t.ok(await other?.ask('after', 'c1', { maxRetries: 5 }))
+    t.equal((await fetch(`${other?.url}/ready`)).status, 200)
+  },
+)
