@@ -90,7 +90,7 @@ t.test('both at once: the conversation of a loaded agent is kept', async (t) => 
   await ask('mine', 'one')
   await ask('mine', 'two')
   t.strictSame(heard[1], { userId: null, model: 'mine', conversationId: 'c1' })
-  t.match(await persistence.get('talk:anon:c1'), { messages: { length: 4 } })
+  t.match(await persistence.get('talk:{anon:c1}'), { messages: { length: 4 } })
   const history = await app.conversationLoader?.load({ userId: null, conversationId: 'c1' })
   t.equal(history?.messages.length, 4)
 })

@@ -145,7 +145,7 @@ t.test('an agent that its entry wraps is an agent still', async (t) => {
     entries: [
       { model: 'closed', client: agent, allowExternalTools: false },
       { model: 'tooled', client: agent, internalTools: [clock] },
-      { model: 'drawn', client: weighted([{ client: agent }, { client: new AgentLoop({ client }) }]) },
+      { model: 'drawn', client: weighted([{ client: agent }, { client: agent }]) },
     ],
   })
   for (const model of ['closed', 'tooled', 'drawn']) {
