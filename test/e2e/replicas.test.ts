@@ -81,7 +81,7 @@ t.test(
     const [one, other] = await replicas(t, { url: redis.url, required: true, commandTimeout: '300ms' })
     await one?.ask('before', 'c1')
     await redis.kill()
-  await t.rejects(async () => one?.ask('away', 'c1'), { status: 503, code: 'store_unavailable', headers: Headers })
+    await t.rejects(async () => one?.ask('away', 'c1'), { status: 503, code: 'store_unavailable', headers: Headers })
     t.ok(await one?.ask('stateless'))
     t.match(await (await fetch(`${other?.url}/ready`)).json(), { status: 'not_ready', reasons: { store: String } })
     await redis.restart()
