@@ -4,16 +4,20 @@ const keepAliveComment = Buffer.from(': keep-alive\n\n')
 const doneEvent = Buffer.from('data: [DONE]\n\n')
 
 /** JSON that came with line breaks (an upstream may send `data:` over several lines) is written anew, on one. */
-function eventOf(value: object): Uint8Array {
+function dataOf(value: object): string {
   const text = toJSONText(value)
-  return Buffer.from(`data: ${text.includes('\n') ? JSON.stringify(value) : text}\n\n`)
+  return `data: ${text.includes('\n') ? JSON.stringify(value) : text}\n\n`
 }
+
+const nameOf = (value: object): string => ('type' in value ? `event: ${value.type}\n` : '')
 
 export interface EventStreamOptions<T> {
   /** What was asked of the iterator before the stream began. */
   first?: IteratorResult<T> | Promise<IteratorResult<T>>
   /** What to send for an item; undefined to send nothing. */
   encode(item: T): object | undefined
+  /** As in the Responses API: each event has its `type` for a name, and nothing follows the last one. Default false. */
+  named?: boolean
   /** A comment goes out whenever nothing else has for this long, in milliseconds. */
   keepAliveMs: number
   /** Sends the comment at once: the wait for the first item has already taken that long. */
@@ -26,8 +30,12 @@ export interface EventStreamOptions<T> {
   onCancel(reason: unknown): void
 }
 
-/** Events for OpenAI clients: `data: {json}` per item, then `data: [DONE]`, exactly once and only when all went well. */
+/**
+ * Events for OpenAI clients: `data: {json}` per item, then (unless they are named) `data: [DONE]`, exactly once and only when all
+ * went well.
+ */
 export function encodeEvents<T>(items: AsyncIterator<T>, options: EventStreamOptions<T>): ReadableStream<Uint8Array> {
+  const eventOf = (value: object): Uint8Array => Buffer.from((options.named ? nameOf(value) : '') + dataOf(value))
   let pending = options.first
   let idle = true
   let cancelled = false
@@ -53,7 +61,7 @@ export function encodeEvents<T>(items: AsyncIterator<T>, options: EventStreamOpt
               const comment = options.onDone()
               clearInterval(timer)
               if (comment) controller.enqueue(Buffer.from(`: ${comment}\n\n`))
-              controller.enqueue(doneEvent)
+              if (!options.named) controller.enqueue(doneEvent)
               controller.close()
               return
             }
