@@ -18,6 +18,7 @@ import { createCatalog } from './engine/catalog.ts'
 import type { Extension } from './extension.ts'
 import { FilePersistence } from './store/file-persistence.ts'
 import { MemoryPersistence } from './store/memory-persistence.ts'
+import { ResponseStore } from './store/response-store.ts'
 import type { Target } from './types.ts'
 
 export interface AppOptions {
@@ -33,7 +34,7 @@ export interface AppOptions {
 /** The service: the plugins, in the order in which a request meets them. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, extension = {}, logger } = options
-  const { server, conversations } = config
+  const { server, conversations, responses } = config
   const keys = config.auth && new BearerKeyAuth(config.auth)
   const catalog = createCatalog(config.catalog, kindsOf(config.providers))
   const { kind, directory } = config.store
@@ -74,6 +75,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(oaiServer, {
     prices: catalog,
     hiddenStepsPersistence: persistence,
+    responseStore: new ResponseStore({ persistence, ttlSeconds: milliseconds(responses.ttl) / 1000 }),
     lockTimeoutMs: lockTimeoutOf(config),
     loaderTimeoutMs: milliseconds(conversations.loaderTimeout),
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },

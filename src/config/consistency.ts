@@ -16,6 +16,9 @@ export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet
   }
   if (auth) yield* unusableKeys(auth)
   if (config.conversations) yield* impossibleWaits(config.conversations, server)
+  if (config.responses && milliseconds(config.responses.ttl) < 1) {
+    yield `responses.ttl: must be longer than ${config.responses.ttl}`
+  }
   if (config.store && (config.store.kind === 'file') !== (config.store.directory !== undefined)) {
     yield 'store: kind "file" and a directory go together'
   }

@@ -206,6 +206,11 @@ const ConversationsConfig = Type.Object(
   { ...options, default: {} },
 )
 
+const ResponsesConfig = Type.Object(
+  { ttl: Duration('A stored response is kept this long, and so can be continued.', '30d') },
+  { ...options, default: {} },
+)
+
 const StoreConfig = Type.Object(
   {
     kind: Type.Union([Type.Literal('memory'), Type.Literal('file')], {
@@ -244,6 +249,7 @@ export const ConfigSchema = Type.Object(
       }),
     ),
     conversations: ConversationsConfig,
+    responses: ResponsesConfig,
     store: StoreConfig,
     catalog: Type.Record(Type.String(), CatalogEntry, {
       default: {},

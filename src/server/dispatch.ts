@@ -15,8 +15,18 @@ export interface Dispatch {
   request: ChatRequest
 }
 
-/** Finds who answers: an agent of the loader's, or the registered model; as a turn of a conversation, if it is one. */
-export async function dispatch(exchange: Exchange, context: ServerContext, body: ChatRequest): Promise<Dispatch> {
+/**
+ * Finds who answers: an agent of the loader's, or the registered model; as a turn of a conversation, if it is one.
+ *
+ * @param thread What the request is a turn of already, and brings all earlier turns of: an agent then begins no conversation
+ *   unless one is named.
+ */
+export async function dispatch(
+  exchange: Exchange,
+  context: ServerContext,
+  body: ChatRequest,
+  thread?: string,
+): Promise<Dispatch> {
   const { agentLoader, conversations, router } = context
   const registered = agentLoader ? router.find(body.model) : router.resolve(body.model)
   const registeredAgents = agentsOf(registered)
@@ -25,8 +35,8 @@ export async function dispatch(exchange: Exchange, context: ServerContext, body:
   const mayBeAgent = agentLoader !== undefined || registeredAgents.length > 0
   // Where no conversation can be, what else is called so is between the client and the provider.
   const named = mayBeAgent || conversations ? namedConversation(exchange.request.headers, body) : undefined
-  const conversationId = named ?? (mayBeAgent ? agentConversation(body) : '')
-  const key = { userId: exchange.principal?.userId ?? null, conversationId }
+  const conversationId = named ?? thread ?? (mayBeAgent ? agentConversation(body) : '')
+  const key = { userId: exchange.userId, conversationId }
   const loaded = agentLoader && (await loadAgent(context, { ...key, model: body.model }))
   const { client, model } = loaded ? { client: loaded, model: body.model } : (registered ?? router.resolve(body.model))
   exchange.provider = client.provider
@@ -34,9 +44,10 @@ export async function dispatch(exchange: Exchange, context: ServerContext, body:
   const request = model === body.model ? body : { ...body, model }
   const agents = loaded ? [loaded] : registeredAgents
   if (named === undefined && agents.length === 0) return { client, request }
-  if (named === undefined) assertNaming(body)
+  if (named === undefined && thread === undefined) assertNaming(body)
   exchange.conversationId = conversationId
-  const turn = conversing(exchange, context, { client, agents, limits: registered?.entry.conversation }, key)
+  const party = { client, agents, limits: registered?.entry.conversation }
+  const turn = named === undefined && thread !== undefined ? client : conversing(exchange, context, party, key)
   const runsTools = agents.some((each) => each.runsTools)
   return { client: runsTools ? context.hiddenSteps.restoring(turn, key.userId) : turn, request }
 }

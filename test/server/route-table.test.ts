@@ -1,13 +1,17 @@
 import t from 'tap'
 import { HiddenSteps } from '../../src/agent/hidden-steps.ts'
 import { HookBus } from '../../src/hooks/hook-bus.ts'
+import { ResponseRecords } from '../../src/responses/response-records.ts'
 import { ModelRouter } from '../../src/router/model-router.ts'
+import { BackgroundRuns } from '../../src/server/background-runs.ts'
 import { defaultBodyLimits } from '../../src/server/body.ts'
 import type { Endpoint, ServerContext } from '../../src/server/context.ts'
 import { Exchange } from '../../src/server/exchange.ts'
 import { Readiness } from '../../src/server/readiness.ts'
 import { RouteTable } from '../../src/server/route-table.ts'
+import { MemoryEventLog } from '../../src/store/memory-event-log.ts'
 import { MemoryPersistence } from '../../src/store/memory-persistence.ts'
+import { ResponseStore } from '../../src/store/response-store.ts'
 
 const endpoint =
   (name: string): Endpoint =>
@@ -26,6 +30,9 @@ const context: ServerContext = {
   loaderTimeoutMs: 1000,
   conversations: undefined,
   hiddenSteps: new HiddenSteps(new MemoryPersistence()),
+  responses: new ResponseRecords(new ResponseStore(), 1000),
+  eventLog: new MemoryEventLog(),
+  backgroundRuns: new BackgroundRuns(),
 }
 
 const listThings = endpoint('list')
