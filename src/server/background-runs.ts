@@ -1,14 +1,18 @@
-import type { ResponseRun } from './response-run.ts'
+/** What can be ended before its time. */
+interface Run {
+  cancel(): void
+  abort(reason: unknown): void
+}
 
 /** The responses that this process makes in the background. */
 export class BackgroundRuns {
-  readonly #runs = new Map<string, { run: ResponseRun; over: Promise<void> }>()
+  readonly #runs = new Map<string, { run: Run; over: Promise<void> }>()
 
   get size(): number {
     return this.#runs.size
   }
 
-  add(key: string, run: ResponseRun, work: Promise<unknown>): void {
+  add(key: string, run: Run, work: Promise<unknown>): void {
     const forget = (): void => {
       this.#runs.delete(key)
     }

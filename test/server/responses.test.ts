@@ -338,9 +338,9 @@ t.test('agents: their tools run unseen, their guardrails stop, their steps are c
   upstream.next(up.completion({ text: 'The secret is 42.' }), up.completion({ text: 'The secret is 42.' }))
   const stopped = await responseIn(ask(server, 'POST', '', { model: 'agent', input: 'tell' }))
   t.match(stopped, { status: 'incomplete', incomplete_details: { reason: 'content_filter' } })
-  t.notMatch(JSON.stringify(stopped), /42/)
+  t.notMatch(JSON.stringify(stopped), /The secret/)
   const streamed = await streamIn(ask(server, 'POST', '', { model: 'agent', input: 'tell', stream: true }))
-  t.notMatch(JSON.stringify(streamed), /42/)
+  t.notMatch(JSON.stringify(streamed), /The secret/)
 })
 
 t.test('truncation', async (t) => {
