@@ -55,6 +55,15 @@ export function abandoned(
   return { response: failed, events: events.map((event, n) => numbered(event, next + n)) }
 }
 
+/** As {@link abandoned}, of one that its client does not want any more. */
+export function calledOff(
+  response: ResponseObject,
+  next: number,
+): { response: ResponseObject; events: ResponseEvent[] } {
+  const cancelled: ResponseObject = { ...response, status: 'cancelled', output: response.output.map(cutOff) }
+  return { response: cancelled, events: [numbered({ type: 'response.incomplete', response: cancelled }, next)] }
+}
+
 const cutOff = (item: OutputItem): OutputItem =>
   item.status === 'in_progress' ? { ...item, status: 'incomplete' } : item
 

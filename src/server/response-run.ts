@@ -95,7 +95,7 @@ export class ResponseRun {
     try {
       yield* await this.#keep(builder.start())
       if (this.#plan.isBackground) await this.saveOrWarn()
-      chunks = await opening
+      chunks = await unlessAborted(this.call.signal, () => opening)
       for await (const chunk of this.#chunksOf(chunks)) {
         chunks.note(chunk)
         yield* await this.#keep(builder.add(chunk))

@@ -1,5 +1,5 @@
 import { foldEvents } from '../responses/fold-events.ts'
-import { abandoned, numbered } from '../responses/response-failure.ts'
+import { abandoned, calledOff } from '../responses/response-failure.ts'
 import type { ResponseRecord } from '../responses/response-records.ts'
 import type { ResponseEvent, ResponseObject } from '../responses/response-types.ts'
 import { EventsGoneError } from '../store/event-log.ts'
@@ -22,10 +22,7 @@ export async function currentRecord(stores: Stores, userId: string | null, id: s
 
 /** As at the end of a stream, for one that this process does not make itself. Its maker is refused from now on. */
 export const cancelFromOutside = (stores: Stores, userId: string | null, record: ResponseRecord) =>
-  endFromOutside(stores, userId, record, (response, next) => {
-    const cancelled: ResponseObject = { ...response, status: 'cancelled' }
-    return { response: cancelled, events: [numbered({ type: 'response.incomplete', response: cancelled }, next)] }
-  })
+  endFromOutside(stores, userId, record, calledOff)
 
 async function endFromOutside(
   stores: Stores,
