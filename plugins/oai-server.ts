@@ -19,6 +19,8 @@ export type OaiServerPluginOptions = Pick<
   | 'keepAliveMs'
   | 'streamChunkChars'
   | 'responseStore'
+  | 'responseStorePersistence'
+  | 'eventLog'
   | 'prices'
   | 'leases'
   | 'lockTimeoutMs'
@@ -53,6 +55,7 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       cors: false, // the cors plugin's
     })
     app.decorate('oaiServer', server)
+    app.addHook('onClose', () => server.backgroundSettled())
     const listener = nodeListener(
       (request, incoming: ForwardedMessage) => server.handle(request, incoming[context]),
       'localhost',

@@ -17,6 +17,7 @@ import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { createCatalog } from './engine/catalog.ts'
 import type { Extension } from './extension.ts'
+import { ResponseStore } from './store/response-store.ts'
 import type { Target } from './types.ts'
 
 export interface AppOptions {
@@ -32,7 +33,7 @@ export interface AppOptions {
 /** The service: the plugins, in the order in which a request meets them. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, extension = {} } = options
-  const { server, conversations } = config
+  const { server, conversations, responses } = config
   const keys = config.auth && new BearerKeyAuth(config.auth)
   const catalog = createCatalog(config.catalog, kindsOf(config.providers))
   // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
@@ -75,6 +76,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     prices: catalog,
     hiddenStepsPersistence: persistence,
     leases,
+    responseStore: new ResponseStore({ persistence, ttlSeconds: milliseconds(responses.ttl) / 1000 }),
     lockTimeoutMs: lockTimeoutOf(config),
     loaderTimeoutMs: milliseconds(conversations.loaderTimeout),
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },

@@ -17,6 +17,9 @@ export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet
   }
   if (auth) yield* unusableKeys(auth)
   if (config.conversations) yield* impossibleWaits(config.conversations, server)
+  if (config.responses && milliseconds(config.responses.ttl) < 1) {
+    yield `responses.ttl: must be longer than ${config.responses.ttl}`
+  }
   if (config.store) yield* impossibleStore(config.store)
   for (const [name, { prices = {} }] of Object.entries(config.catalog ?? {})) {
     if (!/^[^/]+\/./.test(name)) yield `catalog.${name}: must be named provider/model`

@@ -206,6 +206,11 @@ const ConversationsConfig = Type.Object(
   { ...options, default: {} },
 )
 
+const ResponsesConfig = Type.Object(
+  { ttl: Duration('A stored response is kept this long, and so can be continued.', '30d') },
+  { ...options, default: {} },
+)
+
 const RedisTLS = Type.Object(
   {
     ca: Type.Optional(Type.String({ minLength: 1, description: 'Certificates in PEM, instead of the public ones.' })),
@@ -269,6 +274,7 @@ export const ConfigSchema = Type.Object(
       }),
     ),
     conversations: ConversationsConfig,
+    responses: ResponsesConfig,
     store: StoreConfig,
     catalog: Type.Record(Type.String(), CatalogEntry, {
       default: {},

@@ -2,7 +2,10 @@ import type { Conversations } from '../agent/conversations.ts'
 import type { HiddenSteps } from '../agent/hidden-steps.ts'
 import type { AgentLoaderPlugin } from '../agent/loaders.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
+import type { ResponseRecords } from '../responses/response-records.ts'
 import type { ModelRouter } from '../router/model-router.ts'
+import type { EventLog } from '../store/event-log.ts'
+import type { BackgroundRuns } from './background-runs.ts'
 import type { BodyLimits } from './body.ts'
 import type { Exchange } from './exchange.ts'
 import type { Readiness } from './readiness.ts'
@@ -22,6 +25,11 @@ export interface ServerContext {
   /** Undefined where no conversation is kept. */
   readonly conversations: Conversations | undefined
   readonly hiddenSteps: HiddenSteps
+  readonly responses: ResponseRecords
+  /** The events of responses that are stored. */
+  readonly eventLog: EventLog
+  /** Responses that are made in the background, by this process. */
+  readonly backgroundRuns: BackgroundRuns
 }
 
 /** Answers the requests of one route. May throw; the server turns that into the error envelope. */

@@ -16,8 +16,18 @@ export interface Dispatch {
   request: ChatRequest
 }
 
-/** Finds who answers: an agent of the loader's, or the registered model; as a turn of a conversation, if it is one. */
-export async function dispatch(exchange: Exchange, context: ServerContext, body: ChatRequest): Promise<Dispatch> {
+/**
+ * Finds who answers: an agent of the loader's, or the registered model; as a turn of a conversation, if it is one.
+ *
+ * @param thread What the request is a turn of already, and brings all earlier turns of: an agent then begins no conversation
+ *   unless one is named.
+ */
+export async function dispatch(
+  exchange: Exchange,
+  context: ServerContext,
+  body: ChatRequest,
+  thread?: string,
+): Promise<Dispatch> {
   const { agentLoader, conversations, router } = context
   const registered = agentLoader ? router.find(body.model) : router.resolve(body.model)
   assertMayUse(exchange.principal, body.model)
@@ -25,17 +35,18 @@ export async function dispatch(exchange: Exchange, context: ServerContext, body:
   const mayBeAgent = agentLoader !== undefined || registered?.client.agent !== undefined
   // Where no conversation can be, what else is called so is between the client and the provider.
   const named = mayBeAgent || conversations ? namedConversation(exchange.request.headers, body) : undefined
-  const conversationId = named ?? (mayBeAgent ? agentConversation(body) : '')
-  const key = { userId: exchange.principal?.userId ?? null, conversationId }
+  const conversationId = named ?? thread ?? (mayBeAgent ? agentConversation(body) : '')
+  const key = { userId: exchange.userId, conversationId }
   const loaded = agentLoader && (await loadAgent(context, { ...key, model: body.model }))
   const { client, model } = loaded ? { client: loaded, model: body.model } : (registered ?? router.resolve(body.model))
   exchange.provider = client.provider
   exchange.askedTarget = targetOf(client, { model })
   const request = model === body.model ? body : { ...body, model }
   if (named === undefined && !client.agent) return { client, request }
-  if (named === undefined) assertNaming(body)
+  if (named === undefined && thread === undefined) assertNaming(body)
   exchange.conversationId = conversationId
-  const turn = conversing(exchange, context, client, registered?.entry.conversation, key)
+  const isThread = named === undefined && thread !== undefined
+  const turn = isThread ? client : conversing(exchange, context, client, registered?.entry.conversation, key)
   return { client: client.agent?.toolNames.length ? context.hiddenSteps.restoring(turn, key.userId) : turn, request }
 }
 

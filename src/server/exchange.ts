@@ -71,7 +71,7 @@ export class Exchange {
     return {
       signal: this.#abortable().signal,
       requestId: this.requestId,
-      userId: this.principal?.userId ?? null,
+      userId: this.userId,
       ...(this.conversationId === undefined ? {} : { conversationId: this.conversationId }),
       onTarget: ({ provider, model }) => {
         this.provider = provider
@@ -81,7 +81,7 @@ export class Exchange {
       onAsk: (request) => {
         this.bill.open = request
       },
-      onWarning: (warning, error) => this.#warn(warning, error),
+      onWarning: (warning, cause) => this.warn(warning, cause),
       onUsage: (usage, target) => this.bill.add(usage, target),
       onTool: (report) => this.#hooks.emit('onTool', { ...this.#subject(), ...report }),
       onGuardrail: (report) => {
@@ -89,6 +89,32 @@ export class Exchange {
         this.#hooks.emit('onGuardrail', { ...this.#subject(), ...report })
       },
     }
+  }
+
+  /** `null` for nobody. */
+  get userId(): string | null {
+    return this.principal?.userId ?? null
+  }
+
+  /** Of the address. */
+  get query(): URLSearchParams {
+    return new URL(this.request.url).searchParams
+  }
+
+  /** Tells the client, and the hooks, of something that was not done as it was asked. `cause` is for the hooks only. */
+  warn(warning: string, cause?: unknown): void {
+    // Each once: every step of a run has the same to say.
+    this.#heard ??= new Set()
+    if (this.#heard.has(warning)) return
+    this.#heard.add(warning)
+    this.#warnings.push(warning)
+    const provider = this.provider === undefined ? {} : { provider: this.provider }
+    this.#hooks.emit('onWarning', {
+      ...this.#subject(),
+      ...provider,
+      warning,
+      ...(cause === undefined ? {} : { error: cause }),
+    })
   }
 
   /** A header of the answer, if that has not begun. */
@@ -166,12 +192,12 @@ export class Exchange {
 
   /** Reports what the model delivered, and what it cost. */
   complete(): void {
-    const { requestId, principal, model = '_other', provider = '_other', stream, usage, firstTokenMs } = this
+    const { requestId, userId, model = '_other', provider = '_other', stream, usage, firstTokenMs } = this
     const costUsd = this.bill.total(usage, this.askedTarget)
     this.#costUsd = costUsd
     this.#hooks.emit('onCompletion', {
       requestId,
-      userId: principal?.userId ?? null,
+      userId,
       model,
       provider,
       stream,
@@ -187,14 +213,14 @@ export class Exchange {
     if (this.#ended) return
     this.#ended = true
     this.#onEnd?.(this)
-    const { requestId, request, route, principal, model, provider, target, stream, usage } = this
+    const { requestId, request, route, userId, model, provider, target, stream, usage } = this
     this.#hooks.emit('onResponse', {
       requestId,
       method: request.method,
       route,
       status,
       outcome,
-      userId: principal?.userId ?? null,
+      userId,
       stream,
       durationMs: this.elapsed(),
       ...(errorCode === undefined ? {} : { errorCode }),
@@ -213,21 +239,6 @@ export class Exchange {
 
   #subject(): { requestId: string; model?: string } {
     return { requestId: this.requestId, ...(this.model === undefined ? {} : { model: this.model }) }
-  }
-
-  /** Each once: every step of a run has the same to say. */
-  #warn(warning: string, error: unknown): void {
-    this.#heard ??= new Set()
-    if (this.#heard.has(warning)) return
-    this.#heard.add(warning)
-    this.#warnings.push(warning)
-    const provider = this.provider === undefined ? {} : { provider: this.provider }
-    this.#hooks.emit('onWarning', {
-      ...this.#subject(),
-      ...provider,
-      warning,
-      ...(error === undefined ? {} : { error }),
-    })
   }
 
   /** Aborts when the client leaves, or by {@link abort}. Made when first needed: requests for models or health never do. */

@@ -4,11 +4,15 @@ import type { AgentLoaderPlugin, ConversationLoaderPlugin } from '../agent/loade
 import type { AuthPlugin, AuthVerifyResult } from '../auth/auth-plugin.ts'
 import { authenticate } from '../auth/authenticate.ts'
 import { HookBus } from '../hooks/hook-bus.ts'
+import { ResponseRecords } from '../responses/response-records.ts'
 import { ModelRouter, type ServerEntry } from '../router/model-router.ts'
+import type { EventLog } from '../store/event-log.ts'
 import type { Leases } from '../store/lease.ts'
+import { MemoryEventLog } from '../store/memory-event-log.ts'
 import { MemoryPersistence } from '../store/memory-persistence.ts'
 import type { Persistence } from '../store/persistence.ts'
 import { ResponseStore } from '../store/response-store.ts'
+import { BackgroundRuns } from './background-runs.ts'
 import type { Prices } from './bill.ts'
 import { type BodyLimits, defaultBodyLimits } from './body.ts'
 import { createChatCompletion } from './chat.ts'
@@ -21,7 +25,9 @@ import { type Listener, listen } from './listen.ts'
 import { listModels, retrieveModel } from './models.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import { Readiness } from './readiness.ts'
+import { createResponse } from './responses.ts'
 import { RouteTable } from './route-table.ts'
+import { cancelResponse, deleteResponse, listInputItems, retrieveResponse } from './stored-responses.ts'
 
 export interface OaiServerOptions {
   /** Models to register. Default none. */
@@ -37,6 +43,8 @@ export interface OaiServerOptions {
   /** Default: a fresh one in memory, or on `responseStorePersistence`. Pass one to share it across servers. */
   responseStore?: ResponseStore
   responseStorePersistence?: Persistence
+  /** Where the events of stored responses are, for who loses its connection. Default: in memory, for an hour. */
+  eventLog?: EventLog
   /** Characters a chunk, for clients that cannot stream. Default 40. */
   streamChunkChars?: number
   /** Default: a fresh one. */
@@ -47,7 +55,7 @@ export interface OaiServerOptions {
   agentLoader?: AgentLoaderPlugin
   /** Where conversations are kept. Default: nowhere, and every request stands alone. */
   conversationLoader?: ConversationLoaderPlugin
-  /** Milliseconds that a loader may take. Default 5000. */
+  /** Milliseconds that a loader, or a store, may take. Default 5000. */
   loaderTimeoutMs?: number
   /** Where the turns of a conversation wait for each other. Default: in this process. */
   leases?: Leases
@@ -110,6 +118,11 @@ export class OaiServer {
     ['GET', '/v1/models/{id}', retrieveModel],
     ['POST', '/v1/chat/completions', createChatCompletion],
     ['POST', '/v1/embeddings', createEmbeddings],
+    ['POST', '/v1/responses', createResponse],
+    ['GET', '/v1/responses/{id}', retrieveResponse],
+    ['DELETE', '/v1/responses/{id}', deleteResponse],
+    ['GET', '/v1/responses/{id}/input_items', listInputItems],
+    ['POST', '/v1/responses/{id}/cancel', cancelResponse],
   ])
 
   constructor(options: OaiServerOptions = {}) {
@@ -131,6 +144,9 @@ export class OaiServer {
       hiddenSteps: new HiddenSteps(options.hiddenStepsPersistence ?? new MemoryPersistence({ maxEntries: 1000 }), {
         timeoutMs: loaderTimeoutMs,
       }),
+      responses: new ResponseRecords(this.responseStore, loaderTimeoutMs),
+      eventLog: options.eventLog ?? new MemoryEventLog(),
+      backgroundRuns: new BackgroundRuns(),
       router: this.router,
       hooks: this.hooks,
       readiness: options.readiness ?? new Readiness(),
@@ -169,15 +185,21 @@ export class OaiServer {
     }
   }
 
-  /** Requests that are not over yet, streams included. */
+  /** Requests that are not over yet, streams included, and responses that are made in the background. */
   get openRequests(): number {
-    return this.#open.size
+    return this.#open.size + this.#context.backgroundRuns.size
   }
 
-  /** Breaks off every open request; its client is told that the gateway is shutting down. */
+  /** Breaks off every open request, and what is made in the background; who waits is told that the gateway is shutting down. */
   abortOpenRequests(): void {
     const reason = new GatewayError('shutting_down', 'the gateway is shutting down', { retryAfter: 1 })
     for (const exchange of this.#open.all()) exchange.abort(reason)
+    this.#context.backgroundRuns.abort(reason)
+  }
+
+  /** Resolves when nothing is made in the background any more. */
+  backgroundSettled(): Promise<void> {
+    return this.#context.backgroundRuns.settled()
   }
 
   /**
@@ -204,7 +226,7 @@ export class OaiServer {
   }
 
   /**
-   * Stops listening and waits for open requests, at most `drainMs` milliseconds (default 60 000); then breaks off the
+   * Stops listening and waits for open requests and what is made in the background, at most `drainMs` milliseconds (default 60 000); then breaks off the
    * rest, and a second later closes the connections of clients that do not take that in. It is final: `/ready` stays 503.
    */
   stop(options: { drainMs?: number } = {}): Promise<void> {
@@ -218,10 +240,9 @@ export class OaiServer {
     this.#context.readiness.drain()
     const listener = await this.#listener
     this.#listener = undefined
-    if (!listener) return
-    const callOff = this.breakOffAfter(drainMs, () => listener.closeAll())
+    const callOff = this.breakOffAfter(drainMs, () => listener?.closeAll())
     try {
-      await listener.close()
+      await Promise.all([listener?.close(), this.backgroundSettled()])
     } finally {
       callOff()
     }

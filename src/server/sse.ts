@@ -4,16 +4,20 @@ const keepAliveComment = ': keep-alive\n\n'
 const doneEvent = 'data: [DONE]\n\n'
 
 /** JSON that came with line breaks (an upstream may send `data:` over several lines) is written anew, on one. */
-function eventOf(value: object): string {
+function dataOf(value: object): string {
   const text = toJSONText(value)
   return `data: ${text.includes('\n') ? JSON.stringify(value) : text}\n\n`
 }
+
+const nameOf = (value: object): string => ('type' in value ? `event: ${value.type}\n` : '')
 
 export interface EventStreamOptions<T> {
   /** What was asked of the iterator before the stream began. */
   first?: IteratorResult<T> | Promise<IteratorResult<T>>
   /** What to send for an item; undefined to send nothing. */
   encode(item: T): object | undefined
+  /** As in the Responses API: each event has its `type` for a name, and nothing follows the last one. Default false. */
+  named?: boolean
   /** A comment goes out whenever nothing else has for this long, in milliseconds. */
   keepAliveMs: number
   /** Sends the comment at once: the wait for the first item has already taken that long. */
@@ -36,7 +40,10 @@ export interface EventSink {
   end(): void
 }
 
-/** Events for OpenAI clients: `data: {json}` per item, then `data: [DONE]`, exactly once and only when all went well. */
+/**
+ * Events for OpenAI clients: `data: {json}` per item, then (unless they are named) `data: [DONE]`, exactly once and only when all
+ * went well.
+ */
 export class EventStream<T> {
   readonly #items: AsyncIterator<T>
   readonly #options: EventStreamOptions<T>
@@ -64,7 +71,7 @@ export class EventStream<T> {
       if (this.#cancelled) return
       clearInterval(this.#timer)
       this.#items.return?.().catch(() => {})
-      sink.write(eventOf(onError(error)))
+      sink.write(this.#eventOf(onError(error)))
     }
     if (!this.#cancelled) sink.end()
   }
@@ -75,6 +82,10 @@ export class EventStream<T> {
     clearInterval(this.#timer)
     this.#options.onCancel(reason)
     await this.#items.return?.()
+  }
+
+  #eventOf(value: object): string {
+    return this.#options.named ? nameOf(value) + dataOf(value) : dataOf(value)
   }
 
   async #sendItems(sink: EventSink): Promise<void> {
@@ -88,11 +99,11 @@ export class EventStream<T> {
       const event = encode(result.value)
       if (!event) continue
       this.#idle = false
-      sink.write(eventOf(event))
+      sink.write(this.#eventOf(event))
     }
     const comment = onDone()
     clearInterval(this.#timer)
     if (comment) sink.write(`: ${comment}\n\n`)
-    sink.write(doneEvent)
+    if (!this.#options.named) sink.write(doneEvent)
   }
 }

@@ -13,8 +13,9 @@ export interface MemoryPersistenceOptions {
 
 /** Values in this process's memory: gone with it, and unknown to every other replica. */
 export class MemoryPersistence implements Persistence {
-  readonly #texts: LRUCache<string, string>
+  readonly #texts: LRUCache<string, { text: string; version: string }>
   readonly #maxBytes: number
+  #sets = 0
 
   constructor({ maxEntries = 10_000, maxBytes = 256 * 1024 * 1024 }: MemoryPersistenceOptions = {}) {
     for (const [name, bound] of Object.entries({ maxEntries, maxBytes })) {
@@ -26,8 +27,12 @@ export class MemoryPersistence implements Persistence {
   }
 
   async get(key: string): Promise<unknown> {
-    const text = this.#texts.get(key)
-    return text === undefined ? undefined : parseJSON(text)
+    const entry = this.#texts.get(key)
+    return entry && parseJSON(entry.text)
+  }
+
+  async versions(keys: readonly string[]): Promise<(string | undefined)[]> {
+    return keys.map((key) => this.#texts.get(key)?.version)
   }
 
   async set(key: string, value: unknown, { ttlSeconds, lease }: SetOptions = {}): Promise<void> {
@@ -38,7 +43,8 @@ export class MemoryPersistence implements Persistence {
     if (size > this.#maxBytes) {
       throw new RangeError(`a value of ${size} bytes is more than this store holds, which is ${this.#maxBytes}`)
     }
-    this.#texts.set(key, text, ttl === undefined ? { size } : { size, ttl })
+    const version = String(++this.#sets)
+    this.#texts.set(key, { text, version }, ttl === undefined ? { size } : { size, ttl })
   }
 
   async delete(key: string): Promise<boolean> {

@@ -19,4 +19,16 @@ export interface Persistence {
   set(key: string, value: unknown, options?: SetOptions): Promise<void>
   /** True when there was a value. */
   delete(key: string): Promise<boolean>
+  /** The values of several keys, in their order, in one go. Default: {@link get} for each. */
+  getMany?(keys: readonly string[]): Promise<unknown[]>
+  /**
+   * For each key a text that is another after every `set`, and never again one that it was before; undefined when there is no
+   * value. For stores where that costs much less than the value: who remembers a value asks here whether it still holds. Without
+   * it, nothing of the store is remembered.
+   */
+  versions?(keys: readonly string[]): Promise<(string | undefined)[]>
 }
+
+/** The values of several keys, by whichever way the store has. */
+export const getMany = (store: Persistence, keys: readonly string[]): Promise<unknown[]> =>
+  store.getMany ? store.getMany(keys) : Promise.all(keys.map((key) => store.get(key)))

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import type { Persistence } from './persistence.ts'
+import { MemoryPersistence } from './memory-persistence.ts'
+import { getMany, type Persistence } from './persistence.ts'
 import { userKey } from './stored-key.ts'
 
 export interface ResponseStoreOptions {
@@ -7,43 +8,80 @@ export interface ResponseStoreOptions {
   persistence?: Persistence
   /** Before every key in the persistence. Default `response:`. */
   keyPrefix?: string
-  /** How many responses stay in this process's memory; the least recently used go first. Default 10 000. */
+  /** How many entries stay in this process's memory; the least recently used go first. Default 10 000. */
   memoryCapacity?: number
+  /** How long they are kept. Default 2 592 000: 30 days, as at OpenAI. */
+  ttlSeconds?: number
 }
 
-/** Completed responses by (user, response id). A user never sees another's; the anonymous user is one of them. */
-export class ResponseStore {
-  readonly #persistence: Persistence | undefined
-  readonly #keyPrefix: string
-  readonly #memory: LRUCache<string, object>
+/** What was read, and the version that it had. Not to be changed: whoever asks gets the same object. */
+interface Remembered {
+  version: string
+  value: object
+}
 
-  constructor({ persistence, keyPrefix = 'response:', memoryCapacity = 10_000 }: ResponseStoreOptions = {}) {
-    this.#persistence = persistence
+/**
+ * Responses by (user, response id). A user never sees another's; the anonymous user is one of them.
+ *
+ * Replicas may share the persistence: what is remembered of it is only served after it has confirmed that this is still the
+ * version it has. One that cannot tell versions is asked for the value every time.
+ */
+export class ResponseStore {
+  readonly #persistence: Persistence
+  readonly #keyPrefix: string
+  readonly #ttlSeconds: number
+  readonly #memory: LRUCache<string, Remembered>
+
+  constructor(options: ResponseStoreOptions = {}) {
+    const { persistence, keyPrefix = 'response:', memoryCapacity = 10_000, ttlSeconds = 30 * 86_400 } = options
+    this.#persistence = persistence ?? new MemoryPersistence({ maxEntries: memoryCapacity })
     this.#keyPrefix = keyPrefix
+    this.#ttlSeconds = ttlSeconds
     this.#memory = new LRUCache({ max: memoryCapacity })
   }
 
-  async get(userId: string | null, responseId: string): Promise<object | undefined> {
-    const key = userKey(this.#keyPrefix, userId, responseId)
-    const remembered = this.#memory.get(key)
-    if (remembered) return remembered
-    const stored = await this.#persistence?.get(key)
-    if (typeof stored !== 'object' || stored === null) return undefined
-    this.#memory.set(key, stored)
-    return stored
+  async get(userId: string | null, id: string): Promise<object | undefined> {
+    const [value] = await this.getMany(userId, [id])
+    return value
   }
 
-  async set(userId: string | null, responseId: string, response: object): Promise<void> {
-    const key = userKey(this.#keyPrefix, userId, responseId)
-    await this.#persistence?.set(key, response)
-    this.#memory.set(key, response)
+  /** Of several, in their order, in one go. */
+  async getMany(userId: string | null, ids: readonly string[]): Promise<(object | undefined)[]> {
+    const keys = ids.map((id) => userKey(this.#keyPrefix, userId, id))
+    const store = this.#persistence
+    if (!store.versions) return (await getMany(store, keys)).map(objectIn)
+    const versions = new Map(zip(keys, await store.versions(keys)))
+    const unknown = keys.filter((key) => versions.get(key) && this.#memory.get(key)?.version !== versions.get(key))
+    const read = unknown.length > 0 ? await getMany(store, unknown) : []
+    const values = new Map(zip(unknown, read.map(objectIn)))
+    for (const [key, value] of values) {
+      const version = versions.get(key)
+      // The version was read first: of a value that has changed since, it is one that never comes again.
+      if (version !== undefined && value) this.#memory.set(key, { version, value })
+    }
+    return keys.map((key) => {
+      if (values.has(key)) return values.get(key)
+      return versions.get(key) === undefined ? undefined : this.#memory.get(key)?.value
+    })
+  }
+
+  /** `ttlSeconds`: default that of the store. */
+  async set(userId: string | null, id: string, value: object, options: { ttlSeconds?: number } = {}): Promise<void> {
+    await this.#persistence.set(userKey(this.#keyPrefix, userId, id), value, {
+      ttlSeconds: options.ttlSeconds ?? this.#ttlSeconds,
+    })
   }
 
   /** True when there was one. */
-  async delete(userId: string | null, responseId: string): Promise<boolean> {
-    const key = userKey(this.#keyPrefix, userId, responseId)
-    const remembered = this.#memory.delete(key)
-    const stored = (await this.#persistence?.delete(key)) ?? false
-    return remembered || stored
+  async delete(userId: string | null, id: string): Promise<boolean> {
+    const key = userKey(this.#keyPrefix, userId, id)
+    this.#memory.delete(key)
+    return this.#persistence.delete(key)
   }
 }
+
+const objectIn = (value: unknown): object | undefined =>
+  typeof value === 'object' && value !== null ? value : undefined
+
+const zip = <A, B>(keys: readonly A[], values: readonly B[]): [A, B][] =>
+  keys.map((key, index) => [key, values[index] as B])

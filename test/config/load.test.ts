@@ -40,6 +40,7 @@ t.test('an empty configuration is the defaults', async (t) => {
         providers: {},
         agents: {},
         conversations: { ttl: '30d', loaderTimeout: '5s' },
+        responses: { ttl: '30d' },
         store: {
           kind: 'memory',
           keyPrefix: 'signalbox:',
@@ -465,6 +466,7 @@ t.test('durations that no timer can hold, and none where there must be one, are 
   t.strictSame(problemsOf('providers: { openai: { timeouts: { total: 1000h } } }'), [
     'providers.openai.timeouts.total: must be at most 24 days',
   ])
+  t.strictSame(problemsOf('responses: { ttl: 0s }'), ['responses.ttl: must be longer than 0s'])
   t.strictSame(problemsOf('server: { keepAlive: 0s, drainDelay: 0s }'), ['server.keepAlive: must be longer than 0s'])
 })
 

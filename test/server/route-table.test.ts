@@ -1,13 +1,17 @@
 import t from 'tap'
 import { HiddenSteps } from '../../src/agent/hidden-steps.ts'
 import { HookBus } from '../../src/hooks/hook-bus.ts'
+import { ResponseRecords } from '../../src/responses/response-records.ts'
 import { ModelRouter } from '../../src/router/model-router.ts'
+import { BackgroundRuns } from '../../src/server/background-runs.ts'
 import { defaultBodyLimits } from '../../src/server/body.ts'
 import type { Endpoint, ServerContext } from '../../src/server/context.ts'
 import { Exchange } from '../../src/server/exchange.ts'
 import { Readiness } from '../../src/server/readiness.ts'
 import { RouteTable } from '../../src/server/route-table.ts'
+import { MemoryEventLog } from '../../src/store/memory-event-log.ts'
 import { MemoryPersistence } from '../../src/store/memory-persistence.ts'
+import { ResponseStore } from '../../src/store/response-store.ts'
 
 const endpoint =
   (name: string): Endpoint =>
@@ -26,6 +30,9 @@ const context: ServerContext = {
   loaderTimeoutMs: 1000,
   conversations: undefined,
   hiddenSteps: new HiddenSteps(new MemoryPersistence()),
+  responses: new ResponseRecords(new ResponseStore(), 1000),
+  eventLog: new MemoryEventLog(),
+  backgroundRuns: new BackgroundRuns(),
 }
 
 const listThings = endpoint('list')
@@ -42,15 +49,12 @@ const table = new RouteTable([
   ['DELETE', '/things/{id}', dropThing],
 ])
 
+const exchange = (method = 'GET', path = '/'): Exchange =>
+  new Exchange(new Request(`http://localhost${path}`, { method }), { requestId: 'req_1', hooks, headers: {} })
+
 /** What the endpoint for a request does with it. */
-const run = async (method: string, path: string): Promise<Response> => {
-  const exchange = new Exchange(new Request(`http://localhost${path}`, { method }), {
-    requestId: 'req_1',
-    hooks,
-    headers: {},
-  })
-  return table.match(method, path).endpoint(exchange, context)
-}
+const run = async (method: string, path: string): Promise<Response> =>
+  table.match(method, path).endpoint(exchange(method, path), context)
 
 t.test('method and path lead to the endpoint', async (t) => {
   t.match(table.match('GET', '/things'), { route: '/things', parameter: '', endpoint: listThings })
@@ -82,6 +86,24 @@ t.test('a parameter takes the rest of the path, slashes included, and is decoded
     t.match(table.match('GET', path), { route: '/things/{id}', parameter, endpoint: getThing }, path)
   }
   t.equal(table.match('DELETE', '/things/a').endpoint, dropThing)
+})
+
+t.test('a parameter may be followed by more', async (t) => {
+  const [parts, stop] = [endpoint('parts'), endpoint('stop')]
+  const rows = new RouteTable([
+    ['GET', '/things/{id}', getThing],
+    ['GET', '/things/{id}/parts', parts],
+    ['POST', '/things/{id}/stop', stop],
+  ])
+  t.match(rows.match('GET', '/things/a/parts'), { route: '/things/{id}/parts', parameter: 'a', endpoint: parts })
+  t.match(rows.match('POST', '/things/a%2Fb/stop'), { route: '/things/{id}/stop', parameter: 'a/b', endpoint: stop })
+  t.match(rows.match('GET', '/things/a'), { route: '/things/{id}', parameter: 'a', endpoint: getThing })
+  t.match(rows.match('GET', '/things/parts'), { route: '/things/{id}', parameter: 'parts' }, 'something called so')
+  t.match(rows.match('GET', '/things/a/others'), { route: '/things/{id}', parameter: 'a/others' })
+  t.throws(() => rows.match('DELETE', '/things/a/parts').endpoint(exchange(), context), {
+    code: 'method_not_allowed',
+    headers: { allow: 'GET, HEAD' },
+  })
 })
 
 t.test('HEAD is answered by GET', async (t) => {
@@ -120,10 +142,8 @@ t.test('another method is a 405 that says which are allowed', async (t) => {
 t.test('HEAD on something that only takes POST is a 405 too', async (t) => {
   const posts = new RouteTable([['POST', '/make', makeThing]])
   const { endpoint } = posts.match('HEAD', '/make')
-  const exchange = new Exchange(new Request('http://localhost/make', { method: 'HEAD' }), {
-    requestId: 'req_1',
-    hooks,
-    headers: {},
+  t.throws(() => endpoint(exchange('HEAD', '/make'), context), {
+    code: 'method_not_allowed',
+    headers: { allow: 'POST' },
   })
-  t.throws(() => endpoint(exchange, context), { code: 'method_not_allowed', headers: { allow: 'POST' } })
 })

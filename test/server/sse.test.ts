@@ -302,3 +302,16 @@ t.test('keep-alive comments', async (t) => {
     }
   })
 })
+
+t.test('named events carry their type, and nothing follows the last one', async (t) => {
+  async function* events() {
+    yield { n: 1, type: 'made' }
+    yield { n: 2, type: 'done' }
+  }
+  const { stream, log } = open(events(), { named: true })
+  t.equal(
+    await textOf(stream),
+    'event: made\ndata: {"n":1,"type":"made"}\n\nevent: done\ndata: {"n":2,"type":"done"}\n\n',
+  )
+  t.strictSame(log, ['done'])
+})

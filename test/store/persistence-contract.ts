@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import type { Test } from 'tap'
 import type { Persistence } from '../../src/index.ts'
 import { parseJSON } from '../../src/json.ts'
+import { getMany } from '../../src/store/persistence.ts'
 
 /** Keys that a file system, a protocol or an encoding may stumble over. No two are the same key. */
 const keys = [
@@ -200,5 +201,50 @@ export function keepsTheContract(t: Test, open: (t: Test) => Persistence | Promi
     const numbers = Array.from({ length: 300 }, (_, n) => n)
     await Promise.all(numbers.map((n) => store.set(`k${n}`, n)))
     t.strictSame(await Promise.all(numbers.map((n) => store.get(`k${n}`))), numbers)
+  })
+
+  t.test('several values at once, in the order of their keys', async (t) => {
+    const store = await open(t)
+    await store.set('a', { n: 1 })
+    await store.set('null', null)
+    await store.set('short', 1, { ttlSeconds: 0.02 })
+    await sleep(40)
+    t.strictSame(await getMany(store, ['null', 'missing', 'a', 'short', 'a']), [
+      null,
+      undefined,
+      { n: 1 },
+      undefined,
+      { n: 1 },
+    ])
+    t.strictSame(await getMany(store, []), [])
+    const numbers = Array.from({ length: 300 }, (_, n) => n)
+    await Promise.all(numbers.map((n) => store.set(`k${n}`, n)))
+    const keys = numbers.map((n) => `k${n}`)
+    t.strictSame(await getMany(store, keys), numbers)
+  })
+
+  t.test('where it tells versions, each set makes one that never was', async (t) => {
+    const store = await open(t)
+    if (!store.versions) return
+    const seen = new Set<string>()
+    const look = async (): Promise<string | undefined> => (await store.versions?.(['k']))?.[0]
+    t.equal(await look(), undefined)
+    for (const value of [1, 1, null, { a: 1 }]) {
+      await store.set('k', value)
+      const version = await look()
+      t.type(version, 'string')
+      t.equal(await look(), version, 'reading changes nothing')
+      t.notOk(seen.has(version ?? ''))
+      seen.add(version ?? '')
+    }
+    await store.delete('k')
+    t.equal(await look(), undefined)
+    await store.set('k', 1, { ttlSeconds: 0.02 })
+    t.notOk(seen.has((await look()) ?? ''), 'also after it was deleted')
+    await sleep(40)
+    await store.set('b', 1)
+    const [gone, other] = await store.versions(['k', 'b'])
+    t.equal(gone, undefined, 'when its time is over')
+    t.type(other, 'string')
   })
 }

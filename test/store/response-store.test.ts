@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { type Persistence, ResponseStore } from '../../src/index.ts'
+import { MemoryPersistence, type Persistence, ResponseStore } from '../../src/index.ts'
 
 /** A persistence that can be looked into. */
 function persistence() {
@@ -76,13 +76,108 @@ t.test('with a persistence', async (t) => {
     t.equal(await new ResponseStore({ persistence: shared }).get('alice', 'resp_1'), undefined)
   })
 
-  t.test('a response that is in memory is not read again', async (t) => {
-    const { store: backing, reads } = persistence()
+  t.test(
+    'a persistence that cannot tell versions is asked every time: another replica may have changed the value',
+    async (t) => {
+      const { store: shared, reads } = persistence()
+      const [one, other] = [new ResponseStore({ persistence: shared }), new ResponseStore({ persistence: shared })]
+      await one.set('alice', 'resp_1', answer)
+      t.strictSame(await one.get('alice', 'resp_1'), answer)
+      await other.set('alice', 'resp_1', { id: 'changed' })
+      t.strictSame(await one.get('alice', 'resp_1'), { id: 'changed' })
+      await other.delete('alice', 'resp_1')
+      t.equal(await one.get('alice', 'resp_1'), undefined)
+      t.equal(reads.length, 3)
+    },
+  )
+
+  t.test('what is remembered is only served as long as the persistence has that version', async (t) => {
+    const shared = new MemoryPersistence()
+    let reads = 0
+    const counting: Persistence = {
+      get(key) {
+        reads += 1
+        return shared.get(key)
+      },
+      set: (key, value, options) => shared.set(key, value, options),
+      delete: (key) => shared.delete(key),
+      versions: (keys) => shared.versions(keys),
+    }
+    const [one, other] = [new ResponseStore({ persistence: counting }), new ResponseStore({ persistence: counting })]
+    await one.set('alice', 'resp_1', answer)
+    for (let n = 0; n < 3; n++) t.strictSame(await one.get('alice', 'resp_1'), answer)
+    t.equal(reads, 1, 'the value is read once')
+    await other.set('alice', 'resp_1', { id: 'changed' })
+    t.strictSame(await one.get('alice', 'resp_1'), { id: 'changed' })
+    await other.set('alice', 'resp_1', answer)
+    t.strictSame(await one.get('alice', 'resp_1'), answer, 'also when it is changed back')
+    await other.delete('alice', 'resp_1')
+    t.equal(await one.get('alice', 'resp_1'), undefined)
+    await other.set('alice', 'resp_1', { id: 'anew' })
+    t.strictSame(await one.get('alice', 'resp_1'), { id: 'anew' })
+    t.equal(reads, 4)
+  })
+
+  t.test('a value that changes between version and reading is not taken for the older version', async (t) => {
+    const shared = new MemoryPersistence()
+    const other = new ResponseStore({ persistence: shared })
+    let between: (() => Promise<void>) | undefined
+    const store = new ResponseStore({
+      persistence: {
+        async get(key) {
+          await between?.()
+          between = undefined
+          return shared.get(key)
+        },
+        set: (key, value) => shared.set(key, value),
+        delete: (key) => shared.delete(key),
+        versions: (keys) => shared.versions(keys),
+      },
+    })
+    await other.set('alice', 'resp_1', { n: 1 })
+    between = () => other.set('alice', 'resp_1', { n: 2 })
+    t.strictSame(await store.get('alice', 'resp_1'), { n: 2 })
+    await other.set('alice', 'resp_1', { n: 3 })
+    t.strictSame(await store.get('alice', 'resp_1'), { n: 3 })
+  })
+
+  t.test('several at once are read at once, each user’s own', async (t) => {
+    for (const withVersions of [true, false]) {
+      const shared = new MemoryPersistence()
+      const asked: number[] = []
+      const store = new ResponseStore({
+        persistence: {
+          get: () => Promise.reject(new Error('one by one')),
+          set: (key, value) => shared.set(key, value),
+          delete: (key) => shared.delete(key),
+          async getMany(keys) {
+            asked.push(keys.length)
+            return Promise.all(keys.map((key) => shared.get(key)))
+          },
+          ...(withVersions ? { versions: (keys: readonly string[]) => shared.versions(keys) } : {}),
+        },
+      })
+      for (const id of ['a', 'b', 'c']) await store.set('alice', id, { id })
+      t.strictSame(await store.getMany('alice', ['b', 'x', 'a']), [{ id: 'b' }, undefined, { id: 'a' }])
+      t.strictSame(await store.getMany('alice', ['a', 'b', 'c']), [{ id: 'a' }, { id: 'b' }, { id: 'c' }])
+      t.strictSame(asked, withVersions ? [2, 1] : [3, 3], 'and what is remembered not again')
+      t.strictSame(await store.getMany('bob', ['a', 'b']), [undefined, undefined])
+    }
+  })
+
+  t.test('it is kept for 30 days, or as long as one says', async (t) => {
+    const told: (number | undefined)[] = []
+    const backing: Persistence = {
+      ...persistence().store,
+      async set(_key, _value, options) {
+        told.push(options?.ttlSeconds)
+      },
+    }
     await new ResponseStore({ persistence: backing }).set('alice', 'resp_1', answer)
-    const store = new ResponseStore({ persistence: backing })
-    await store.get('alice', 'resp_1')
-    await store.get('alice', 'resp_1')
-    t.equal(reads.length, 1)
+    const store = new ResponseStore({ persistence: backing, ttlSeconds: 60 })
+    await store.set('alice', 'resp_1', answer)
+    await store.set('alice', 'resp_1', answer, { ttlSeconds: 5 })
+    t.strictSame(told, [2_592_000, 60, 5])
   })
 
   t.test('keys begin with the prefix', async (t) => {

@@ -1,0 +1,146 @@
+import { bounded } from '../agent/bounded.ts'
+import { isObject } from '../json.ts'
+import { GatewayError } from '../server/errors.ts'
+import type { ResponseStore } from '../store/response-store.ts'
+import { responseIdOf } from './item-ids.ts'
+import type { OutputItem, ResponseObject, StoredItem } from './response-types.ts'
+import { extended, newThread, type Thread, type ThreadBlock } from './thread.ts'
+
+/** A response as it is kept. */
+export interface ResponseRecord {
+  response: ResponseObject
+  input: StoredItem[]
+  thread: Thread
+  /** To be kept with it. */
+  block?: ThreadBlock
+}
+
+/** What a response builds on. */
+export type History = Pick<ResponseRecord, 'thread' | 'block'> & { items: StoredItem[] }
+
+/** The part that those which build on a response need. */
+interface Items {
+  input: StoredItem[]
+  output: OutputItem[]
+}
+
+/** How long a response under way counts as such without a sign of life. */
+const lifeSeconds = 15
+
+/** Signs of life come several times as often. */
+export const heartbeatMs = (lifeSeconds * 1000) / 3
+
+/**
+ * Responses in their store: the items apart from the rest, which long threads need not read. Every method fails with
+ * `store_unavailable` when the store cannot be reached in time.
+ */
+export class ResponseRecords {
+  readonly #store: ResponseStore
+  readonly #timeoutMs: number
+
+  constructor(store: ResponseStore, timeoutMs: number) {
+    this.#store = store
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** Resolves when any replica's {@link load} would find it. */
+  save(userId: string | null, { response, input, thread, block }: ResponseRecord): Promise<void> {
+    const { id, output, ...rest } = response
+    return this.#reach(async (store) => {
+      const items: Items = { input, output }
+      // What leads to the others comes last: who finds it finds all.
+      await Promise.all([
+        store.set(userId, itemsKey(id), items),
+        block && store.set(userId, blockKey(id), block as ThreadBlock),
+      ])
+      await store.set(userId, id, { version: 1, response: { id, ...rest }, thread })
+    })
+  }
+
+  /** Undefined when there is none, or it is another user's. */
+  async load(userId: string | null, id: string): Promise<ResponseRecord | undefined> {
+    const [head, items] = await this.#reach((store) => store.getMany(userId, [id, itemsKey(id)]))
+    if (!isHead(head) || !isItems(items)) return undefined
+    return { response: { ...head.response, output: items.output }, input: items.input, thread: head.thread }
+  }
+
+  /** True when there was one. */
+  remove(userId: string | null, id: string): Promise<boolean> {
+    return this.#reach(async (store) => {
+      const existed = await store.delete(userId, id)
+      await Promise.all([store.delete(userId, itemsKey(id)), store.delete(userId, lifeKey(id))])
+      return existed
+    })
+  }
+
+  /** Everything before a response `id`, which follows `previous`; undefined where a part of it is not there any more. */
+  async history(userId: string | null, previous: ResponseRecord, id: string): Promise<History | undefined> {
+    const { thread } = previous
+    const last = thread.block === null ? undefined : await this.#block(userId, thread.block)
+    if (thread.block !== null && !last) return undefined
+    const blocks = await this.#reach((store) => store.getMany(userId, (last?.before ?? []).map(blockKey)))
+    if (!blocks.every(isBlock)) return undefined
+    const ids = [...blocks.flatMap((block) => block.ids), ...(last?.ids ?? []), ...thread.ids]
+    const before = await this.#reach((store) => store.getMany(userId, ids.map(itemsKey)))
+    if (!before.every(isItems)) return undefined
+    const items = [...before, { input: previous.input, output: previous.response.output }].flatMap(allOf)
+    return { items, ...extended(thread, previous.response.id, id, last?.before ?? []) }
+  }
+
+  /** Nothing before a response. */
+  noHistory(id: string): History {
+    return { items: [], thread: newThread(id) }
+  }
+
+  /** The items with what references stand for in their place; one that leads nowhere stays. */
+  async resolved(userId: string | null, items: readonly StoredItem[]): Promise<StoredItem[]> {
+    const references = items.filter(({ type }) => type === 'item_reference')
+    const owners = [...new Set(references.flatMap(({ id }) => responseIdOf(id ?? '') ?? []))]
+    if (owners.length === 0) return [...items]
+    const found = await this.#reach((store) => store.getMany(userId, owners.map(itemsKey)))
+    const known = new Map(
+      found
+        .filter(isItems)
+        .flatMap(allOf)
+        .map((item) => [item.id, item]),
+    )
+    return items.map((item) => (item.type === 'item_reference' ? (known.get(item.id) ?? item) : item))
+  }
+
+  /** A response that is under way gives a sign of life. */
+  beat(userId: string | null, id: string): Promise<void> {
+    return this.#reach((store) => store.set(userId, lifeKey(id), { alive: true }, { ttlSeconds: lifeSeconds }))
+  }
+
+  async isAlive(userId: string | null, id: string): Promise<boolean> {
+    return this.#reach(async (store) => (await store.get(userId, lifeKey(id))) !== undefined)
+  }
+
+  async #block(userId: string | null, id: string): Promise<ThreadBlock | undefined> {
+    const block = await this.#reach((store) => store.get(userId, blockKey(id)))
+    return isBlock(block) ? block : undefined
+  }
+
+  async #reach<T>(work: (store: ResponseStore) => Promise<T>): Promise<T> {
+    try {
+      return await bounded(this.#timeoutMs, () => work(this.#store))
+    } catch (cause) {
+      const message = 'the store of responses cannot be reached'
+      throw new GatewayError('store_unavailable', message, { cause, retryAfter: 1 })
+    }
+  }
+}
+
+// No id of a response has a colon: nobody asks for these as if they were one.
+const itemsKey = (id: string): string => `items:${id}`
+const blockKey = (id: string): string => `block:${id}`
+const lifeKey = (id: string): string => `life:${id}`
+
+const allOf = ({ input, output }: Items): StoredItem[] => [...input, ...(output as StoredItem[])]
+
+const isHead = (value: unknown): value is { response: Omit<ResponseObject, 'output'>; thread: Thread } =>
+  isObject(value) && value.version === 1 && isObject(value.response) && isObject(value.thread)
+const isItems = (value: unknown): value is Items =>
+  isObject(value) && Array.isArray(value.input) && Array.isArray(value.output)
+const isBlock = (value: unknown): value is ThreadBlock =>
+  isObject(value) && Array.isArray(value.ids) && Array.isArray(value.before)

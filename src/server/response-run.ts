@@ -1,0 +1,197 @@
+import { bounded } from '../agent/bounded.ts'
+import { unlessAborted } from '../agent/unless-aborted.ts'
+import type { ResponseBuilder } from '../responses/response-builder.ts'
+import { errorEvent, numbered } from '../responses/response-failure.ts'
+import { heartbeatMs, type ResponseRecord } from '../responses/response-records.ts'
+import type { ResponseEvent } from '../responses/response-types.ts'
+import { withSource } from '../source.ts'
+import type { CallOptions, ChatCompletionChunk } from '../types.ts'
+import { type ChunkStream, isClientClosed } from './chunk-stream.ts'
+import type { ServerContext } from './context.ts'
+import { GatewayError } from './errors.ts'
+import { eventsKey } from './events-key.ts'
+import type { Exchange } from './exchange.ts'
+
+/** What a run makes, and what is kept with it. */
+export type RunPlan = Omit<ResponseRecord, 'response'> & {
+  builder: ResponseBuilder
+  userId: string | null
+  isStored: boolean
+  /** It goes on when its client leaves. */
+  isBackground: boolean
+}
+
+/**
+ * The making of one response, event by event. What is stored is stored before anybody sees it: an event before it is handed on,
+ * and the response before its last event.
+ */
+export class ResponseRun {
+  readonly builder: ResponseBuilder
+  /** For the calls of this run. */
+  readonly call: CallOptions
+  readonly #plan: RunPlan
+  readonly #exchange: Exchange
+  readonly #context: ServerContext
+  readonly #controller = new AbortController()
+  readonly #key: string
+  #isLogged = false
+  #isCancelled = false
+  /** Somebody else has ended this response, or deleted it: nothing more of it may be kept. */
+  #isSuperseded = false
+
+  constructor(plan: RunPlan, exchange: Exchange, context: ServerContext) {
+    this.builder = plan.builder
+    this.#plan = plan
+    this.#exchange = exchange
+    this.#context = context
+    this.#key = eventsKey(plan.userId, plan.builder.id)
+    this.call = plan.isBackground ? { ...exchange.call, signal: this.#controller.signal } : exchange.call
+  }
+
+  /** Ends it for a reason that those who wait are told. */
+  abort(reason: unknown): void {
+    if (this.#plan.isBackground) this.#controller.abort(reason)
+    else this.#exchange.abort(reason)
+  }
+
+  /** Ends it as cancelled. */
+  cancel(): void {
+    this.#isCancelled = true
+    this.abort(new GatewayError('client_closed', 'the response was cancelled'))
+  }
+
+  /** Stores the response as it begins, so that it can be asked for. @throws GatewayError `store_unavailable` */
+  async begin(): Promise<void> {
+    const { isStored, isBackground, userId } = this.#plan
+    if (!isStored) return
+    await Promise.all([this.#context.responses.beat(userId, this.builder.id), this.#save()])
+    this.#isLogged = true
+    if (!isBackground) return
+    await this.#keep(this.builder.queue())
+    // Nobody could wait for it.
+    if (!this.#isLogged) throw new GatewayError('store_unavailable', 'the response cannot be stored', { retryAfter: 1 })
+  }
+
+  /** Without anybody who asks for the events. */
+  async finish(opening: Promise<ChunkStream>): Promise<void> {
+    const events = this.events(opening)
+    while (!(await events.next()).done);
+  }
+
+  /** Stores the response as it is. It has been paid for: it is delivered even if it cannot be kept. */
+  async saveOrWarn(): Promise<void> {
+    if (!this.#plan.isStored) return
+    await this.#save().catch((error: unknown) => {
+      this.#exchange.warn('the response could not be stored: it cannot be retrieved or continued', error)
+    })
+  }
+
+  /** All events, to the last. Who stops asking for them cancels the response. */
+  async *events(opening: Promise<ChunkStream>): AsyncGenerator<ResponseEvent> {
+    const { builder } = this
+    const heartbeat = this.#isLogged ? setInterval(() => void this.#beat(), heartbeatMs) : undefined
+    heartbeat?.unref()
+    let chunks: ChunkStream | undefined
+    try {
+      yield* await this.#keep(builder.start())
+      if (this.#plan.isBackground) await this.saveOrWarn()
+      chunks = await unlessAborted(this.call.signal, () => opening)
+      for await (const chunk of this.#chunksOf(chunks)) {
+        chunks.note(chunk)
+        yield* await this.#keep(builder.add(chunk))
+      }
+      const ending = await this.#conclude(builder.finish())
+      if (builder.response.status === 'failed')
+        chunks.fail(new GatewayError('upstream_truncated', 'the answer is not whole'))
+      else chunks.finish()
+      yield* ending
+    } catch (error) {
+      yield* await this.#broken(error, chunks)
+    } finally {
+      clearInterval(heartbeat)
+      await this.#conclude(builder.cancel()).catch(() => {})
+    }
+  }
+
+  /** What is read is left behind when the run is aborted, whether the client heeds that or not. */
+  async *#chunksOf(chunks: ChunkStream): AsyncGenerator<ChatCompletionChunk> {
+    const { signal } = this.call
+    try {
+      let next = await unlessAborted(signal, () => chunks.first)
+      while (!next.done) {
+        yield next.value
+        next = await unlessAborted(signal, () => chunks.next())
+      }
+    } finally {
+      chunks.return().catch(() => {})
+    }
+  }
+
+  async #broken(error: unknown, chunks: ChunkStream | undefined): Promise<ResponseEvent[]> {
+    const failure = chunks ? chunks.fail(error) : this.#exchange.noteFailure(error)
+    if (this.#isSuperseded) return [numbered(errorEvent(failure), this.builder.sequence)]
+    const isCancelled = this.#isCancelled || isClientClosed(failure)
+    return this.#conclude(isCancelled ? this.builder.cancel() : this.builder.fail(failure))
+  }
+
+  /** The last event comes after the response itself: who has seen it may go on from there, on any replica. */
+  async #conclude(events: ResponseEvent[]): Promise<ResponseEvent[]> {
+    if (events.length === 0 || !this.#plan.isStored || this.#isSuperseded) return events
+    await this.#keep(events.slice(0, -1))
+    await this.saveOrWarn()
+    await this.#keep(events.slice(-1), true)
+    return events
+  }
+
+  #save(): Promise<void> {
+    const { input, thread, block, userId } = this.#plan
+    const record = { response: this.builder.response, input, thread, ...(block ? { block } : {}) }
+    return this.#context.responses.save(userId, record)
+  }
+
+  /** @throws GatewayError `response_interrupted` when somebody else has ended the response */
+  async #keep(events: ResponseEvent[], end = false): Promise<ResponseEvent[]> {
+    const [first] = events
+    if (!first || !this.#isLogged) return events
+    // Written once, for the log and for the client.
+    for (const event of events) withSource(event, JSON.stringify(event))
+    const { eventLog, loaderTimeoutMs } = this.#context
+    try {
+      const append = () => eventLog.append(this.#key, first.sequence_number, events, { end })
+      const isKept = await bounded(loaderTimeoutMs, append)
+      if (!isKept && !(await this.#isOurs())) this.#isSuperseded = true
+      else if (!isKept) this.#stopLogging(undefined)
+    } catch (error) {
+      this.#stopLogging(error)
+    }
+    if (this.#isSuperseded) throw superseded()
+    return events
+  }
+
+  /** An event left out would be a gap: none comes after it. */
+  #stopLogging(cause: unknown): void {
+    this.#isLogged = false
+    this.#exchange.warn('the events of this response could not be kept: it cannot be resumed', cause)
+  }
+
+  async #beat(): Promise<void> {
+    const { responses } = this.#context
+    try {
+      if (await this.#isOurs()) await responses.beat(this.#plan.userId, this.builder.id)
+      else {
+        this.#isSuperseded = true
+        this.abort(superseded())
+      }
+    } catch {
+      // The store may be back before this response is taken for dead.
+    }
+  }
+
+  async #isOurs(): Promise<boolean> {
+    const record = await this.#context.responses.load(this.#plan.userId, this.builder.id)
+    return record !== undefined && ['queued', 'in_progress'].includes(record.response.status ?? '')
+  }
+}
+
+const superseded = (): GatewayError =>
+  new GatewayError('response_interrupted', 'this response was ended or deleted by another request')
