@@ -38,7 +38,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const keys = config.auth && new BearerKeyAuth(config.auth)
   const catalog = createCatalog(config.catalog, kindsOf(config.providers))
   const { kind, directory } = config.store
-  const persistence = kind === 'file' && directory ? new FilePersistence({ directory }) : new MemoryPersistence()
+  const files = kind === 'file' && directory ? new FilePersistence({ directory }) : undefined
+  const persistence = files ?? new MemoryPersistence()
   const app = Fastify({
     // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
     loggerInstance: logger ?? pino({ level: server.logLevel }, pino.destination({ dest: 1, sync: true })),
@@ -75,7 +76,11 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(oaiServer, {
     prices: catalog,
     hiddenStepsPersistence: persistence,
-    responseStore: new ResponseStore({ persistence, ttlSeconds: milliseconds(responses.ttl) / 1000 }),
+    // In memory they have a place of their own: they are many, and would push out conversations.
+    responseStore: new ResponseStore({
+      ttlSeconds: milliseconds(responses.ttl) / 1000,
+      ...(files ? { persistence: files } : {}),
+    }),
     lockTimeoutMs: lockTimeoutOf(config),
     loaderTimeoutMs: milliseconds(conversations.loaderTimeout),
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },
