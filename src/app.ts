@@ -76,7 +76,11 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     prices: catalog,
     hiddenStepsPersistence: persistence,
     leases,
-    responseStore: new ResponseStore({ persistence, ttlSeconds: milliseconds(responses.ttl) / 1000 }),
+    // In memory they have a place of their own: they are many, and would push out conversations.
+    responseStore: new ResponseStore({
+      ttlSeconds: milliseconds(responses.ttl) / 1000,
+      ...(config.store.kind === 'memory' ? {} : { persistence }),
+    }),
     lockTimeoutMs: lockTimeoutOf(config),
     loaderTimeoutMs: milliseconds(conversations.loaderTimeout),
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },

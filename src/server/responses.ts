@@ -90,6 +90,8 @@ async function whole(exchange: Exchange, { client, request, run }: Order): Promi
     builder.start()
     builder.add(toChunk(completion))
     builder.finish()
+    const { error } = builder.response
+    if (error) throw new GatewayError('upstream_truncated', error.message)
   } catch (error) {
     if (isClientClosed(error)) reportPartial(exchange, request)
     throw error

@@ -7,10 +7,11 @@ import { cancelFromOutside, currentRecord, isUnderWay } from './response-state.t
 
 /** `GET /v1/responses/{id}`; with `stream=true` its events, from the one after `starting_after` on. */
 export const retrieveResponse: Endpoint = async (exchange, context) => {
-  const { query, parameter: id, userId } = exchange
+  const { request, query, parameter: id, userId } = exchange
   const from = startOf(query.get('starting_after'))
   const { response } = await currentRecord(context, userId, id)
-  if (query.get('stream') === 'true') return followResponse(exchange, context, id, from)
+  // Nobody reads the events of a HEAD.
+  if (query.get('stream') === 'true' && request.method !== 'HEAD') return followResponse(exchange, context, id, from)
   return exchange.json(200, response)
 }
 

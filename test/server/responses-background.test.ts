@@ -10,6 +10,7 @@ import {
   OaiServer,
   type OaiServerOptions,
 } from '../../src/index.ts'
+import { heartbeatMs } from '../../src/responses/response-records.ts'
 import type { ResponseEvent, ResponseObject } from '../../src/responses/response-types.ts'
 import { eventually, glance, messagesOf } from '../core.ts'
 import * as up from '../upstream.ts'
@@ -34,6 +35,10 @@ async function ended(server: OaiServer, response: ResponseObject): Promise<Respo
     if (now.status !== 'queued' && now.status !== 'in_progress') return now
     await sleep(5)
   }
+}
+
+async function eventuallyGet(store: MemoryPersistence, key: string): Promise<void> {
+  while ((await store.get(key)) === undefined) await sleep(2)
 }
 
 /** The events of one that was ended from outside: what was open stays so. */
@@ -251,6 +256,33 @@ t.test('on two replicas', async (t) => {
     t.strictSame(await get(one, queued), cancelled)
     const events = await replayed(one, queued)
     t.strictSame(lastOf(events), cancelled)
+  })
+
+  t.test('a maker that hears nothing from its model looks from time to time whether it is still wanted', async (t) => {
+    const beats: (() => void)[] = []
+    const { setInterval } = globalThis
+    t.intercept(globalThis, 'setInterval', {
+      value: ((callback: () => void, ms: number) => {
+        if (ms === heartbeatMs) beats.push(callback)
+        return setInterval(callback, ms)
+      }) as typeof setInterval,
+      configurable: true,
+    })
+    const [one, other] = [serving(shared), serving(shared)]
+    upstream.next(up.gated([]).behaviour)
+    const queued = await begin(one)
+    await upstream.request(0)
+    t.equal(beats.length, 1)
+    const life = `response:anon:${encodeURIComponent(`life:${queued.id}`)}`
+    await shared.responseStorePersistence.delete(life)
+    beats[0]?.()
+    await eventuallyGet(shared.responseStorePersistence, life)
+    t.match(await get(other, queued), { status: 'in_progress' }, 'it has given a sign of life')
+    await responseIn(ask(other, 'POST', `/${queued.id}/cancel`))
+    beats[0]?.()
+    t.match(await upstream.last().closed, { aborted: true })
+    await eventually(() => one.openRequests === 0)
+    t.match(await get(one, queued), { status: 'cancelled' })
   })
 
   t.test('any of them deletes', async (t) => {

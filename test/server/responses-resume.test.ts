@@ -122,6 +122,14 @@ t.test('silence is kept alive, and a follower who leaves harms nobody', async (t
   await eventually(() => server.openRequests === 0)
 })
 
+t.test('HEAD opens no stream', async (t) => {
+  const server = serving()
+  const { id } = lastOf(await streamIn(stream(server)))
+  const answer = await ask(server, 'HEAD', `/${id}?stream=true`)
+  t.match(answer.headers.get('content-type'), /json/)
+  t.equal(server.openRequests, 0)
+})
+
 t.test('what cannot be replayed is refused', async (t) => {
   const server = serving()
   const whole = await responseIn(stream(server, { stream: false }))

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import {
   BearerKeyAuth,
@@ -13,7 +14,7 @@ import {
 import { eventually, glance, messagesOf } from '../core.ts'
 import { assertSchema } from '../openapi.ts'
 import * as up from '../upstream.ts'
-import { ask, errorIn, lastOf, responseIn, streamIn, textOf } from './responding.ts'
+import { ask, errorIn, eventsIn, lastOf, responseIn, streamIn, textOf } from './responding.ts'
 
 const upstream = await up.startUpstream()
 t.teardown(() => upstream.close())
@@ -242,6 +243,41 @@ t.test('a replica goes on from what another has just answered, and never serves 
     t.match(await errorIn(ask(replicas[1], 'GET', `/${previous}`)), { status: 404 })
   }
 })
+
+t.test(
+  'it is stored before its last event is sent, and an event before it is: who saw it goes on anywhere, at once',
+  async (t) => {
+    const backing = new MemoryPersistence()
+    const slow: Persistence = {
+      get: (key) => backing.get(key),
+      async set(key, value, options) {
+        await sleep(20)
+        return backing.set(key, value, options)
+      },
+      delete: (key) => backing.delete(key),
+    }
+    const shared = { responseStorePersistence: slow, eventLog: new MemoryEventLog() }
+    const [one, other] = [serving(shared), serving(shared)]
+    const answer = await ask(one, 'POST', '', { model: 'm', input: 'one', stream: true })
+    let text = ''
+    for await (const bytes of answer.body ?? []) {
+      text += Buffer.from(bytes).toString()
+      const [first] = eventsIn(text)
+      const { id } = (first as { response: { id: string } }).response
+      const isLast = text.includes('event: response.completed')
+      const now = await responseIn(ask(other, 'GET', `/${id}`))
+      if (isLast) t.equal(now.status, 'completed')
+      const replay = (await ask(other, 'GET', `/${id}?stream=true`)).body?.getReader()
+      let replayed = ''
+      while (eventsIn(replayed).length < eventsIn(text).length)
+        replayed += Buffer.from((await replay?.read())?.value ?? []).toString()
+      await replay?.cancel()
+      t.equal(replayed, text)
+      if (isLast) await create(other, { input: 'two', previous_response_id: id })
+    }
+    t.equal(sent().length, 3)
+  },
+)
 
 t.test('a thousand turns: all of them reach the model, in a few reads, and little is stored twice', async (t) => {
   const { state, persistence } = watched()

@@ -213,6 +213,14 @@ t.test('an answer that was cut short is incomplete', async (t) => {
   t.match(upstream.requests[0]?.body, { max_completion_tokens: 2 })
 })
 
+t.test('a whole answer that does not say why it ended is none', async (t) => {
+  upstream.next((request, exchange) => {
+    const body = up.completionBody(request) as { choices: up.Json[] }
+    return exchange.json(200, { ...body, choices: body.choices.map((choice) => ({ ...choice, finish_reason: null })) })
+  })
+  t.match(await errorIn(ask(serving(), 'POST', '', hello)), { status: 502, code: 'upstream_truncated' })
+})
+
 t.test('a silent stream is kept alive, and its failure is told in it', async (t) => {
   const server = serving({ keepAliveMs: 30 })
   upstream.next(up.stallFirstByte(120))
