@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import {
   BearerKeyAuth,
+  type ConversationHistory,
   createAgent,
   createDemo,
   createLLM,
@@ -14,7 +15,7 @@ import {
   OaiServer,
   type OaiServerOptions,
 } from '../../src/index.ts'
-import { eventually, glance, messagesOf } from '../core.ts'
+import { eventually, glance, inConversation, messagesOf } from '../core.ts'
 import * as up from '../upstream.ts'
 import { ask, errorIn, eventsIn, lastOf, responseIn, streamIn, textOf } from './responding.ts'
 
@@ -211,6 +212,54 @@ t.test('an answer that was cut short is incomplete', async (t) => {
   t.match(await responseIn(ask(server, 'POST', '', { ...hello, max_output_tokens: 2 })), expected)
   t.match(lastOf(await streamIn(ask(server, 'POST', '', { ...hello, stream: true }))), expected)
   t.match(upstream.requests[0]?.body, { max_completion_tokens: 2 })
+})
+
+t.test('the upstream’s own refusal passes, and its timeouts are told', async (t) => {
+  const error = { message: 'too hot', type: 'invalid_request_error', param: 'temperature', code: 'too_hot' }
+  const hasty = createLLM({
+    model: 'lab/small',
+    baseURL,
+    apiKey: 'sk-gateway',
+    timeouts: { total: 60 },
+  })
+  t.teardown(() => hasty.close?.())
+  const server = serving({ entries: [{ model: 'm', client: hasty }] })
+  for (const stream of [false, true]) {
+    upstream.next(up.failWith(422, { error }), up.hang())
+    t.match(await errorIn(ask(server, 'POST', '', { ...hello, stream })), { status: 422, ...error })
+    const late = await errorIn(ask(server, 'POST', '', { ...hello, stream }))
+    t.match(late, { status: 504, code: 'upstream_timeout' })
+  }
+})
+
+t.test('a body that is too large, or none', async (t) => {
+  const server = serving({ limits: { bodyLimit: 1000 } })
+  t.match(await errorIn(ask(server, 'POST', '', { ...hello, input: 'x'.repeat(1000) })), { status: 413 })
+  t.match(await errorIn(ask(server, 'POST', '')), { status: 400 })
+})
+
+t.test('a conversation that is named by its header: kept as everywhere, one turn at a time', async (t) => {
+  const kept = new Map<string, ConversationHistory>()
+  const server = serving({
+    lockTimeoutMs: 20,
+    conversationLoader: {
+      load: ({ conversationId }) => kept.get(conversationId) ?? null,
+      save: ({ conversationId }, history) => kept.set(conversationId, history),
+    },
+  })
+  const answer = await ask(server, 'POST', '', hello, inConversation('c1'))
+  t.equal(answer.headers.get('x-conversation-id'), 'c1')
+  await responseIn(answer)
+  const gate = up.gated(['one'])
+  upstream.next(gate.behaviour)
+  const turn = ask(server, 'POST', '', { ...hello, input: 'two', stream: true }, inConversation('c1'))
+  await upstream.request(1)
+  t.strictSame(sent(), ['user hello there', 'assistant You said: hello there', 'user two'])
+  const refused = await errorIn(ask(server, 'POST', '', hello, inConversation('c1')))
+  t.match(refused, { status: 409, code: 'conversation_locked' })
+  t.equal(refused.headers.get('retry-after'), '1')
+  gate.release(10)
+  await streamIn(turn)
 })
 
 t.test('a whole answer that does not say why it ended is none', async (t) => {
