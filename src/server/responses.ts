@@ -43,7 +43,8 @@ async function orderOf(exchange: Exchange, context: ServerContext, body: Respons
   const builder = new ResponseBuilder(body)
   const { items: earlier, thread, block } = await historyOf(context, userId, body, builder.id)
   const input = await context.responses.resolved(userId, inputItems(body, builder.id))
-  const window = context.router.find(body.model)?.entry.capabilities?.context_window
+  const route = context.router.find(body.model)
+  const window = route?.entry.capabilities?.context_window ?? route?.entry.contextWindow?.(route.model)
   const items = [...earlier, ...input]
   // What is wrong with the request is told of the request as it came.
   if (body.truncation === 'auto') toChatRequest(body, items)

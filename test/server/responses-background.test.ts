@@ -273,7 +273,7 @@ t.test('on two replicas', async (t) => {
     const queued = await begin(one)
     await upstream.request(0)
     t.equal(beats.length, 1)
-    const life = `response:anon:${encodeURIComponent(`life:${queued.id}`)}`
+    const life = `response:{anon:${encodeURIComponent(`life:${queued.id}`)}}`
     await shared.responseStorePersistence.delete(life)
     beats[0]?.()
     await eventuallyGet(shared.responseStorePersistence, life)
