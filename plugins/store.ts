@@ -2,11 +2,14 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { type Config, milliseconds } from '../src/config/schema.ts'
 import { loggable } from '../src/server/errors.ts'
+import type { EventLog } from '../src/store/event-log.ts'
 import { FilePersistence } from '../src/store/file-persistence.ts'
 import type { Leases } from '../src/store/lease.ts'
+import { MemoryEventLog } from '../src/store/memory-event-log.ts'
 import { MemoryLeases } from '../src/store/memory-leases.ts'
 import { MemoryPersistence } from '../src/store/memory-persistence.ts'
 import type { Persistence } from '../src/store/persistence.ts'
+import { RedisEventLog } from '../src/store/redis-event-log.ts'
 import { RedisLeases } from '../src/store/redis-leases.ts'
 import { RedisPersistence } from '../src/store/redis-persistence.ts'
 import { redis } from './redis.ts'
@@ -15,6 +18,8 @@ import { redis } from './redis.ts'
 export interface Store {
   persistence: Persistence
   leases: Leases
+  /** Of responses that are made, or were a while ago. */
+  eventLog: EventLog
 }
 
 declare module 'fastify' {
@@ -43,6 +48,7 @@ async function storeOf(app: FastifyInstance, options: StoreOptions): Promise<Sto
   return {
     persistence: isFile ? new FilePersistence({ directory, onCorrupt }) : new MemoryPersistence(),
     leases: new MemoryLeases(),
+    eventLog: new MemoryEventLog(),
   }
 }
 
@@ -56,5 +62,6 @@ async function redisStore(app: FastifyInstance, options: StoreOptions & { url: s
   return {
     persistence: new RedisPersistence(app.redis),
     leases: new RedisLeases(app.redis, { leaseMs: milliseconds(leaseTime) }),
+    eventLog: new RedisEventLog(app.redis),
   }
 }

@@ -37,6 +37,7 @@ export { MemoryPersistence, type MemoryPersistenceOptions } from './store/memory
 export type { Persistence, SetOptions } from './store/persistence.ts'
 export type { RedisConnectOptions, RedisTLS } from './store/redis-client.ts'
 export { connectRedis, type RedisConnection } from './store/redis-connection.ts'
+export { RedisEventLog, type RedisEventLogOptions } from './store/redis-event-log.ts'
 export { RedisLeases, type RedisLeasesOptions } from './store/redis-leases.ts'
 export { RedisPersistence } from './store/redis-persistence.ts'
 export { ResponseStore, type ResponseStoreOptions } from './store/response-store.ts'

@@ -17,6 +17,14 @@ declare module 'ioredis' {
     signalboxSetFenced(
       ...args: [value: string, fence: string, token: number, text: string, ttlMs: number | '']
     ): Result<number, Context>
+    /** 1, or 0 when somebody else has written to the log, ended or deleted it, and nothing was appended. */
+    signalboxAppend(
+      ...args: [log: string, at: number, ttlMs: number, maxEvents: number, end: 0 | 1, ...texts: string[]]
+    ): Result<number, Context>
+    /** The id of the oldest entry, and the entries from an event on; null when there is no log. */
+    signalboxRead(
+      ...args: [log: string, from: number, count: number]
+    ): Result<[first: string, entries: [id: string, fields: [name: string, text: string]][]] | null, Context>
   }
 }
 
@@ -98,10 +106,40 @@ end
 return 1
 `
 
+const append = `
+-- The number that the next event has: one more than the last one's.
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local at = 0
+if last then
+  -- Behind the end of a log nothing follows.
+  if last[1] == '2-0' then return 0 end
+  at = tonumber(string.sub(last[1], 3)) + 1
+end
+-- The writer thinks of another log than this one.
+if at ~= tonumber(ARGV[1]) then return 0 end
+for index = 5, #ARGV do
+  redis.call('XADD', KEYS[1], '1-' .. string.format('%.0f', at + index - 5), 'event', ARGV[index])
+end
+if ARGV[4] == '1' then redis.call('XADD', KEYS[1], '2-0', 'end', '') end
+-- The end is no event: it does not push one out.
+redis.call('XTRIM', KEYS[1], 'MAXLEN', tonumber(ARGV[3]) + tonumber(ARGV[4]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+`
+
+const read = `
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+-- There is no log, or none any more.
+if not first then return false end
+return { first[1], redis.call('XRANGE', KEYS[1], '1-' .. ARGV[1], '+', 'COUNT', ARGV[2]) }
+`
+
 /** Each runs as a whole, between the commands of everybody else. */
 export const redisScripts = {
   signalboxAcquire: { lua: acquire, numberOfKeys: 4 },
   signalboxRenew: { lua: renew, numberOfKeys: 2 },
   signalboxRelease: { lua: release, numberOfKeys: 4 },
   signalboxSetFenced: { lua: setFenced, numberOfKeys: 2 },
+  signalboxAppend: { lua: append, numberOfKeys: 1 },
+  signalboxRead: { lua: read, numberOfKeys: 1 },
 }
