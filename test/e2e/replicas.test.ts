@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { stringify } from 'yaml'
 import { runGateway } from '../process.ts'
 import { startRedis } from '../redis.ts'
-import { startUpstream } from '../upstream.ts'
+import { completion, startUpstream } from '../upstream.ts'
 
 const upstream = await startUpstream()
 t.teardown(() => upstream.close())
@@ -27,6 +27,7 @@ async function replicas(t: Test, store: object) {
   return started.map(({ baseURL, url, process }) => ({
     url,
     process,
+    client: new OpenAI({ baseURL, apiKey: 'any', maxRetries: 0 }),
     ask: (content: string, conversation?: string, options: { maxRetries?: number; stream?: boolean } = {}) =>
       new OpenAI({ baseURL, apiKey: 'any', maxRetries: options.maxRetries ?? 0 }).chat.completions.create(
         { model: conversation ? 'helper' : 'openai/m', messages: [{ role: 'user', content }] },
@@ -72,6 +73,64 @@ t.test('a replica that dies in the middle of a turn holds up the next one for th
     ['lives'],
     'the turn that died has left nothing',
   )
+})
+
+t.test('responses', async (t) => {
+  const redis = await startRedis(t)
+  const [one, other] = await replicas(t, { url: redis.url })
+  if (!one || !other) return
+  const model = 'openai/m'
+
+  t.test('what one has completed, the other goes on with at once, a hundred times', async (t) => {
+    let previous: string | null = null
+    for (let n = 0; n < 100; n++) {
+      const { client } = n % 2 ? other : one
+      const response: OpenAI.Responses.Response = await client.responses.create({
+        model,
+        input: `turn ${n}`,
+        previous_response_id: previous,
+      })
+      t.equal(response.output_text, `You said: turn ${n}`)
+      previous = response.id
+    }
+    t.equal(sent().length, 199)
+    t.match(sent()[0], { role: 'user', content: 'turn 0' })
+  })
+
+  t.test('who loses one gets from the other what it has not seen, each event once', async (t) => {
+    const tokens = Array.from({ length: 60 }, (_, n) => `${n} `)
+    upstream.next(completion({ tokens, delayMs: 10 }))
+    const stream = await one.client.responses.create({ model, input: 'long', background: true, stream: true })
+    const numbers: number[] = []
+    let id = ''
+    let text = ''
+    for await (const event of stream) {
+      numbers.push(event.sequence_number)
+      if (event.type === 'response.created') id = event.response.id
+      if (event.type === 'response.output_text.delta') text += event.delta
+      if (text.length > 20) break
+    }
+    const rest = await other.client.responses.retrieve(id, { stream: true, starting_after: numbers.at(-1) ?? 0 })
+    for await (const event of rest) {
+      numbers.push(event.sequence_number)
+      if (event.type === 'response.output_text.delta') text += event.delta
+    }
+    t.strictSame(
+      numbers,
+      numbers.map((_, index) => index),
+    )
+    t.equal(text, tokens.join(''))
+    t.match(await other.client.responses.retrieve(id), { status: 'completed', output_text: text })
+  })
+
+  t.test('the other cancels, and deletes', async (t) => {
+    upstream.next(() => undefined)
+    const { id } = await one.client.responses.create({ model, input: 'never', background: true })
+    t.match(await other.client.responses.cancel(id), { status: 'cancelled' })
+    t.match(await one.client.responses.retrieve(id), { status: 'cancelled' })
+    await other.client.responses.delete(id)
+    t.match(await one.client.responses.retrieve(id).catch((error: unknown) => error), { status: 404 })
+  })
 })
 
 t.test(
