@@ -268,14 +268,14 @@ t.test('a stream that is silent for long gets a comment now and then', async (t)
   const patient = await startGateway(t, { upstream, config: { server: { keepAlive: '50ms' } } })
 
   t.test('before the first chunk', async (t) => {
-    upstream.behave(completion({ firstDelayMs: 220 }))
+    upstream.behave(completion({ firstDelayMs: 600 }))
     const text = await textOf({}, patient)
-    t.match(text, /^(: keep-alive\n\n){2,4}data: \{/)
+    t.match(text, /^(: keep-alive\n\n){2,}data: \{/)
     t.equal(dataOf(text).at(-1), '[DONE]')
   })
 
   t.test('between chunks, and the official client does not mind', async (t) => {
-    upstream.behave(completion({ tokens: ['a', 'b'], delayMs: 150 }))
+    upstream.behave(completion({ tokens: ['a', 'b'], delayMs: 400 }))
     const [text, completed] = await Promise.all([
       textOf({}, patient),
       patient.client().chat.completions.stream(ask).finalChatCompletion(),
