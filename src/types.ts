@@ -17,6 +17,7 @@ export type ChatRequest = Omit<ChatCompletionCreateParamsBase, 'stream'> & { str
 /** One message of a conversation. `reasoning_content` is DeepSeek's, and by now that of many; other fields pass as well. */
 export type ChatMessage = ChatCompletionMessageParam & { reasoning_content?: string | null }
 export type ChatCompletion = OpenAIChatCompletion
+export type FinishReason = OpenAIChatCompletion.Choice['finish_reason']
 export type ChatCompletionChunk = OpenAIChatCompletionChunk
 export type ChunkChoice = OpenAIChatCompletionChunk.Choice
 export type ChunkDelta = OpenAIChatCompletionChunk.Choice.Delta

@@ -1,10 +1,10 @@
 import { abortedCall } from '../llm/upstream-errors.ts'
-import type { CallOptions, ChatCompletion, ChatMessage, ChatRequest, LLMClient } from '../types.ts'
+import type { CallOptions, ChatMessage, ChatRequest, FinishReason, LLMClient } from '../types.ts'
 import type { ConversationHistory, TruncateLimits } from './conversation-history.ts'
 import { joinTurn } from './join-turn.ts'
 import { MessageCollector, toRequestMessage } from './message-collector.ts'
 
-type FinishReason = ChatCompletion['choices'][number]['finish_reason'] | undefined
+type End = FinishReason | undefined
 
 /** A conversation while one turn of it is taken: nobody else takes one until it is released. */
 export interface OpenTurn {
@@ -61,7 +61,7 @@ export function remembered(
    * Keeps the answer's own message, unless the client tells of a run of several. The answer has been paid for: it is delivered
    * even if it cannot be kept.
    */
-  async function save({ call, history, said, ...turn }: Turn, answer: ChatMessage, end: FinishReason): Promise<void> {
+  async function save({ call, history, said, ...turn }: Turn, answer: ChatMessage, end: End): Promise<void> {
     if (call.signal?.aborted) throw abortedCall(call.signal.reason)
     if (end === 'content_filter') return
     try {
@@ -90,7 +90,7 @@ export function remembered(
     async *stream(request, call = {}) {
       const turn = await begin(request, call)
       const collector = new MessageCollector()
-      let end: FinishReason
+      let end: End
       let answers = false
       let waits = false
       // Who has left may never ask for the next chunk, nor say so.

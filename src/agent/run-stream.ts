@@ -1,10 +1,9 @@
-import type { ChatCompletion, ChatCompletionChunk, ChunkChoice, ChunkDelta, Usage } from '../types.ts'
+import type { ChatCompletionChunk, ChunkChoice, ChunkDelta, FinishReason, Usage } from '../types.ts'
 import { type CallDelta, CallOrder } from './call-order.ts'
 import { type ChunkHead, headOf } from './chunk-head.ts'
 import { joinContent } from './content.ts'
 import { merge } from './message-collector.ts'
 
-type FinishReason = ChatCompletion['choices'][number]['finish_reason']
 type Delta = ChunkDelta & { reasoning_content?: string | null; extra_content?: object | null }
 
 export interface RunStreamOptions {

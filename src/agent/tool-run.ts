@@ -2,13 +2,11 @@ import { isObject } from '../json.ts'
 import { abortedCall } from '../llm/upstream-errors.ts'
 import { GatewayError } from '../server/errors.ts'
 import { targetOf } from '../target.ts'
-import type { CallOptions, ChatCompletion, ChatMessage, ChatRequest, LLMClient, Target, Usage } from '../types.ts'
+import type { CallOptions, ChatMessage, ChatRequest, FinishReason, LLMClient, Target, Usage } from '../types.ts'
 import type { AssistantMessage } from './message-collector.ts'
 import { sendable, withOwnIds } from './own-calls.ts'
 import { nameOf, type Toolbox, type ToolCall } from './toolbox.ts'
 import { sumUsage } from './usage-sum.ts'
-
-type FinishReason = ChatCompletion['choices'][number]['finish_reason']
 
 export interface ToolRunOptions {
   request: ChatRequest

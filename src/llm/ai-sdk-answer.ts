@@ -8,10 +8,8 @@ import type {
   SharedV4Warning,
 } from '@ai-sdk/provider'
 import { GatewayError } from '../server/errors.ts'
-import type { ChatCompletion, Usage } from '../types.ts'
+import type { ChatCompletion, FinishReason, Usage } from '../types.ts'
 import { malformed } from './answer.ts'
-
-type FinishReason = ChatCompletion['choices'][number]['finish_reason']
 
 /** A whole answer of the AI SDK as a chat completion. `model` is the one asked for, where the provider names none. */
 export function toCompletion(

@@ -1,7 +1,7 @@
 import { sourceOf, withSource } from '../source.ts'
 import type { ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
 import { readJSON } from './body.ts'
-import { ChunkStream, isClientClosed, reportPartial } from './chunk-stream.ts'
+import { ChunkStream, reportPartial } from './chunk-stream.ts'
 import type { Endpoint, ServerContext } from './context.ts'
 import { dispatch } from './dispatch.ts'
 import type { Exchange } from './exchange.ts'
@@ -20,7 +20,7 @@ export const createChatCompletion: Endpoint = async (exchange, context) => {
     exchange.complete()
     return exchange.json(200, completion)
   } catch (error) {
-    if (isClientClosed(error) || exchange.bill.usages.length > 0) reportPartial(exchange, body, error)
+    reportPartial(exchange, body, error)
     throw error
   }
 }

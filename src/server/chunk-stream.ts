@@ -49,7 +49,7 @@ export class ChunkStream implements AsyncIterator<ChatCompletionChunk> {
       stream.isLate = !(await within(keepAliveMs, stream.first))
       return stream
     } catch (error) {
-      if (isClientClosed(error) || exchange.bill.usages.length > 0) stream.#reportPartial(error)
+      if (isPaid(exchange, error)) stream.#reportPartial(error)
       throw error
     }
   }
@@ -81,8 +81,7 @@ export class ChunkStream implements AsyncIterator<ChatCompletionChunk> {
 
   /** The answer broke off. Returns what the client is told. */
   fail(error: unknown): GatewayError {
-    const isPaid = this.#received > 0 || this.#exchange.bill.usages.length > 0
-    if (isPaid || isClientClosed(error)) this.#reportPartial(error)
+    if (this.#received > 0 || isPaid(this.#exchange, error)) this.#reportPartial(error)
     const failure = this.#exchange.noteFailure(error)
     this.#exchange.end(200, isClientClosed(failure) ? 'client_closed' : 'stream_error', failure.code ?? undefined)
     return failure
@@ -122,8 +121,12 @@ export class ChunkStream implements AsyncIterator<ChatCompletionChunk> {
 export const isClientClosed = (error: unknown): boolean =>
   error instanceof GatewayError && error.kind === 'client_closed'
 
-/** An answer that broke off was paid for all the same: what arrived of it is counted. */
-export function reportPartial(exchange: Exchange, request: ChatRequest, error?: unknown): void {
+/** A step of the run is over, or its client has left while the provider was at work. */
+const isPaid = ({ bill }: Exchange, error: unknown): boolean => isClientClosed(error) || bill.usages.length > 0
+
+/** A whole answer that failed may have been paid for all the same: what is known of it is counted. */
+export function reportPartial(exchange: Exchange, request: ChatRequest, error: unknown): void {
+  if (!isPaid(exchange, error)) return
   exchange.usage ??= partialUsage(exchange, request, 0, error)
   exchange.complete()
 }

@@ -9,7 +9,7 @@ import type { History } from '../responses/response-records.ts'
 import type { ResponseRequest } from '../responses/response-types.ts'
 import { fitting } from '../responses/truncation.ts'
 import { readJSON } from './body.ts'
-import { ChunkStream, isClientClosed, reportPartial } from './chunk-stream.ts'
+import { ChunkStream, reportPartial } from './chunk-stream.ts'
 import type { Endpoint, ServerContext } from './context.ts'
 import { type Dispatch, dispatch } from './dispatch.ts'
 import { GatewayError } from './errors.ts'
@@ -94,7 +94,7 @@ async function whole(exchange: Exchange, { client, request, run }: Order): Promi
     const { error } = builder.response
     if (error) throw new GatewayError('upstream_truncated', error.message)
   } catch (error) {
-    if (isClientClosed(error)) reportPartial(exchange, request)
+    reportPartial(exchange, request, error)
     throw error
   }
   await run.saveOrWarn()

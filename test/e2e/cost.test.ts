@@ -262,3 +262,15 @@ t.test('embeddings cost what their tokens cost', async (t) => {
   t.strictSame(told, [2e-6, 'unknown'])
   t.strictSame(logged(), told)
 })
+
+t.test('a response whose run fails costs the steps before, too', async (t) => {
+  const clock = defineTool({ name: 'clock', execute: () => 'noon' })
+  const agents = { helper: { model: 'lab/small', tools: ['clock'] } }
+  const { client, told } = await pricing(t, { config: { ...lab, agents }, extension: { tools: [clock] } })
+  upstream.next(completion({ toolCalls: [{ name: 'clock', arguments: '{}' }], usage }), (_request, exchange) =>
+    exchange.json(500, {}),
+  )
+  const failed = await client.responses.create({ model: 'helper', input: 'hi' }).catch((error: unknown) => error)
+  t.match(failed, { status: 502 })
+  t.strictSame(told, [0.002])
+})
