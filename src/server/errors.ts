@@ -7,7 +7,7 @@ const catalogue = {
   invalid_api_key: { status: 401, type: 'authentication_error', code: 'invalid_api_key' },
   model_not_allowed: { status: 403, type: 'permission_error', code: 'model_not_allowed' },
   model_not_found: { status: 404, type: 'not_found_error', code: 'model_not_found' },
-  previous_response_not_found: { status: 404, type: 'invalid_request_error', code: 'previous_response_not_found' },
+  previous_response_not_found: { status: 400, type: 'invalid_request_error', code: 'previous_response_not_found' },
   not_found: { status: 404, type: 'not_found_error', code: 'not_found' },
   method_not_allowed: { status: 405, type: 'invalid_request_error', code: 'method_not_allowed' },
   request_timeout: { status: 408, type: 'invalid_request_error', code: 'request_timeout' },

@@ -27,8 +27,8 @@ export class Exchange {
   readonly path: string
   /** The template of the matched route. */
   route = '_other'
-  /** What a trailing parameter of the route matched, decoded. */
-  parameter = ''
+  /** What the parameters of the route matched, decoded. */
+  parameters: readonly string[] = []
   principal: AuthVerifyResult | null = null
   model: string | undefined
   provider: string | undefined
@@ -94,6 +94,11 @@ export class Exchange {
   /** `null` for nobody. */
   get userId(): string | null {
     return this.principal?.userId ?? null
+  }
+
+  /** The first of the route's parameters. */
+  get parameter(): string {
+    return this.parameters[0] ?? ''
   }
 
   /** Of the address. */

@@ -252,7 +252,7 @@ export class OaiServer {
     if (exchange.request.method === 'OPTIONS') return exchange.empty(204, preflightHeaders)
     const match = this.#routes.match(exchange.request.method, exchange.path)
     exchange.route = match.route
-    exchange.parameter = match.parameter
+    exchange.parameters = match.parameters
     // Before 404 and 405: what exists here is nobody's business who has no key.
     if (context.principal !== undefined) exchange.principal = context.principal
     else if (this.#auth && !match.open) exchange.principal = await this.#authenticate(exchange, this.#auth)

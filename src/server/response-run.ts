@@ -60,6 +60,16 @@ export class ResponseRun {
     this.abort(new GatewayError('client_closed', 'the response was cancelled'))
   }
 
+  /**
+   * Makes sure, before anything is paid for, that there is a store for it.
+   *
+   * @throws GatewayError `store_unavailable`
+   */
+  async claim(): Promise<void> {
+    const { isStored, userId } = this.#plan
+    if (isStored) await this.#context.responses.beat(userId, this.builder.id)
+  }
+
   /** Stores the response as it begins, so that it can be asked for. @throws GatewayError `store_unavailable` */
   async begin(): Promise<void> {
     const { isStored, isBackground, userId } = this.#plan

@@ -34,6 +34,7 @@ export const createResponse: Endpoint = async (exchange, context) => {
     throw new GatewayError('unsupported', message, { param: 'conversation' })
   }
   const order = await orderOf(exchange, context, body)
+  await order.run.claim()
   if (body.background) return inBackground(exchange, context, order, body.stream === true)
   return body.stream ? streamed(exchange, context, order) : whole(exchange, order)
 }

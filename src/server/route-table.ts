@@ -2,33 +2,29 @@ import type { Endpoint } from './context.ts'
 import { GatewayError } from './errors.ts'
 
 type Method = 'GET' | 'POST' | 'DELETE'
-/**
- * `{id}` at the end takes the rest of the path, slashes included: model ids contain them; what follows it narrows that down. `open`
- * needs no key.
- */
+/** `{id}` takes anything, slashes included: model ids contain them. What stands after it narrows that down. `open` needs no key. */
 type RouteRow = [method: Method, path: string, endpoint: Endpoint, access?: 'open']
 
 export interface RouteMatch {
   /** The template, for logs and metrics; `_other` when nothing matched. */
   route: string
-  parameter: string
+  /** Decoded, in the template's order. */
+  parameters: readonly string[]
   open: boolean
   endpoint: Endpoint
 }
 
 interface Resource {
   route: string
-  prefix: string
-  /** What follows the parameter. */
-  suffix: string
+  pattern: RegExp
   endpoints: Map<string, { endpoint: Endpoint; open: boolean }>
 }
 
 /** Method and path to endpoint. HEAD is answered by GET; no match is an endpoint too, one that throws. */
 export class RouteTable {
   readonly #exact = new Map<string, Resource>()
-  /** With a parameter; the longest suffix first. */
-  #prefixed: Resource[] = []
+  /** With parameters; the one that says most of the path itself first. */
+  #templates: Resource[] = []
 
   constructor(rows: readonly RouteRow[]) {
     for (const [method, path, endpoint, access] of rows) {
@@ -37,28 +33,29 @@ export class RouteTable {
   }
 
   match(method: string, path: string): RouteMatch {
-    const resource = this.#exact.get(path) ?? this.#prefixed.find((each) => fits(each, path))
-    if (!resource) return { route: '_other', parameter: '', open: false, endpoint: notFound }
-    const { route, prefix, suffix } = resource
-    const parameter = prefix ? decode(path.slice(prefix.length, path.length - suffix.length)) : ''
-    const found = resource.endpoints.get(method === 'HEAD' ? 'GET' : method)
-    if (!found) return { route, parameter, open: false, endpoint: methodNotAllowed([...resource.endpoints.keys()]) }
-    return { route, parameter, ...found }
+    const exact = this.#exact.get(path)
+    const resource = exact ?? this.#templates.find(({ pattern }) => pattern.test(path))
+    if (!resource) return { route: '_other', parameters: [], open: false, endpoint: notFound }
+    const { route, pattern, endpoints } = resource
+    const parameters = exact ? [] : (pattern.exec(path) ?? []).slice(1).map(decode)
+    const found = endpoints.get(method === 'HEAD' ? 'GET' : method)
+    if (!found) return { route, parameters, open: false, endpoint: methodNotAllowed([...endpoints.keys()]) }
+    return { route, parameters, ...found }
   }
 
   #resource(path: string): Resource {
-    const existing = this.#exact.get(path) ?? this.#prefixed.find(({ route }) => route === path)
+    const existing = this.#exact.get(path) ?? this.#templates.find(({ route }) => route === path)
     if (existing) return existing
-    const [, prefix = '', suffix = ''] = /^(.*)\{\w+\}(.*)$/.exec(path) ?? []
-    const resource: Resource = { route: path, prefix, suffix, endpoints: new Map() }
-    if (!prefix) this.#exact.set(path, resource)
-    else this.#prefixed = [...this.#prefixed, resource].sort((a, b) => b.suffix.length - a.suffix.length)
+    const literals = path.split(/\{\w+\}/)
+    const pattern = new RegExp(`^${literals.map((text) => RegExp.escape(text)).join('(.+)')}$`, 's')
+    const resource: Resource = { route: path, pattern, endpoints: new Map() }
+    if (literals.length === 1) this.#exact.set(path, resource)
+    else this.#templates = [...this.#templates, resource].sort((a, b) => literalLength(b) - literalLength(a))
     return resource
   }
 }
 
-const fits = ({ prefix, suffix }: Resource, path: string): boolean =>
-  path.startsWith(prefix) && path.endsWith(suffix) && path.length > prefix.length + suffix.length
+const literalLength = ({ route }: Resource): number => route.replace(/\{\w+\}/g, '').length
 
 const notFound: Endpoint = ({ request, path }) => {
   throw new GatewayError('not_found', `unknown request URL: ${request.method} ${path.slice(0, 200)}`)

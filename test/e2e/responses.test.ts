@@ -115,10 +115,11 @@ t.test('another user’s are not there', async (t) => {
     () => bob.responses.delete(id),
     () => bob.responses.inputItems.list(id),
     () => bob.responses.cancel(id),
-    () => bob.responses.create({ model, input: 'x', previous_response_id: id }),
   ]) {
     t.type(await Promise.resolve(ask()).catch((error: unknown) => error), NotFoundError)
   }
+  const next = bob.responses.create({ model, input: 'x', previous_response_id: id })
+  t.match(await next.catch((error: unknown) => error), { status: 400, code: 'previous_response_not_found' })
 })
 
 t.test('in the background: polled, followed, cancelled', async (t) => {
@@ -185,7 +186,7 @@ t.test('errors are what the client’s classes say', async (t) => {
   t.type(hosted, BadRequestError)
   t.match(hosted, { code: 'unsupported', param: 'tools[0].type' })
   const orphan = await failing(() => client.responses.create({ ...request, previous_response_id: 'resp_nope' }))
-  t.match(orphan, { status: 404, code: 'previous_response_not_found', param: 'previous_response_id' })
+  t.match(orphan, { status: 400, code: 'previous_response_not_found', param: 'previous_response_id' })
   upstream.next(up.failWith(429), up.failWith(500), up.failWith(500))
   t.type(await failing(() => client.responses.create(request)), RateLimitError)
   t.type(await failing(() => client.responses.create(request)), InternalServerError)

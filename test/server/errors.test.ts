@@ -10,7 +10,7 @@ const promised: Record<ErrorKind, [status: number, type: string, code: string | 
   invalid_api_key: [401, 'authentication_error', 'invalid_api_key'],
   model_not_allowed: [403, 'permission_error', 'model_not_allowed'],
   model_not_found: [404, 'not_found_error', 'model_not_found'],
-  previous_response_not_found: [404, 'invalid_request_error', 'previous_response_not_found'],
+  previous_response_not_found: [400, 'invalid_request_error', 'previous_response_not_found'],
   not_found: [404, 'not_found_error', 'not_found'],
   method_not_allowed: [405, 'invalid_request_error', 'method_not_allowed'],
   request_timeout: [408, 'invalid_request_error', 'request_timeout'],

@@ -107,7 +107,7 @@ t.test('store: false keeps nothing', async (t) => {
   for (const { id } of [whole, lastOf(events)]) {
     t.match(await errorIn(ask(server, 'GET', `/${id}`)), { status: 404 })
     const next = ask(server, 'POST', '', { model: 'm', input: 'two', previous_response_id: id })
-    t.match(await errorIn(next), { status: 404, code: 'previous_response_not_found' })
+    t.match(await errorIn(next), { status: 400, code: 'previous_response_not_found' })
   }
   t.strictSame(state.sets, [])
 })
@@ -161,7 +161,7 @@ t.test('one that is not there is a 404 that says so', async (t) => {
   const next = (previous_response_id: string, stream = false) =>
     errorIn(ask(server, 'POST', '', { model: 'm', input: 'x', previous_response_id, stream }))
   const expected = {
-    status: 404,
+    status: 400,
     type: 'invalid_request_error',
     code: 'previous_response_not_found',
     param: 'previous_response_id',
@@ -204,7 +204,7 @@ t.test('nobody reaches another user’s, and nobody is a user, too', async (t) =
       t.match(await errorIn(ask(other, method, path, undefined, init)), { status: 404 }, `${method} ${path}`)
     }
     const going = ask(other, 'POST', '', { model: 'm', input: 'x', previous_response_id: id }, init)
-    t.match(await errorIn(going), { status: 404, code: 'previous_response_not_found' })
+    t.match(await errorIn(going), { status: 400, code: 'previous_response_not_found' })
     const input = [{ type: 'item_reference', id: item.output[0]?.id }]
     t.match(await errorIn(ask(other, 'POST', '', { model: 'm', input }, init)), { status: 400 })
   }
@@ -336,15 +336,12 @@ t.test('a store that is down', async (t) => {
     t.equal(upstream.requests.length, 0)
   })
 
-  t.test('an answer that cannot be kept is delivered, with a warning', async (t) => {
-    const answer = await ask(server, 'POST', '', { model: 'm', input: 'two' })
-    t.match(answer.headers.get('x-signalbox-warning'), /could not be stored/)
-    t.match(await responseIn(answer), { status: 'completed' })
-    t.match(warnings, [{ warning: /could not be stored/, error: { code: 'store_unavailable' } }])
-    const streamed = await ask(server, 'POST', '', { model: 'm', input: 'two', stream: true })
-    t.match(streamed.headers.get('x-signalbox-warning'), /cannot be resumed/)
-    t.match(await streamed.clone().text(), /\n: warning ".*could not be stored/)
-    t.match(lastOf(await streamIn(streamed)), { status: 'completed' })
+  t.test('who wants a response to be stored is told before it is paid for', async (t) => {
+    for (const stream of [false, true]) {
+      const refused = await errorIn(ask(server, 'POST', '', { model: 'm', input: 'two', stream }))
+      t.match(refused, { status: 503, code: 'store_unavailable' })
+    }
+    t.equal(upstream.requests.length, 0)
   })
 
   t.test('nobody else notices', async (t) => {
@@ -358,6 +355,22 @@ t.test('a store that is down', async (t) => {
     await create(server, { input: 'two', previous_response_id: one.id })
     t.equal(sent().length, 3)
   })
+
+  t.test('an answer that can be kept no more is delivered, with a warning', async (t) => {
+    upstream.behave((request, exchange) => {
+      state.down = true
+      return up.completion()(request, exchange)
+    })
+    const answer = await ask(server, 'POST', '', { model: 'm', input: 'two' })
+    t.match(answer.headers.get('x-signalbox-warning'), /could not be stored/)
+    t.match(await responseIn(answer), { status: 'completed' })
+    t.match(warnings, [{ warning: /could not be stored/, error: { code: 'store_unavailable' } }])
+    state.down = false
+    const streamed = await ask(server, 'POST', '', { model: 'm', input: 'two', stream: true })
+    t.match(streamed.headers.get('x-signalbox-warning'), /cannot be resumed/)
+    t.match(await streamed.clone().text(), /\n: warning ".*could not be stored/)
+    t.match(lastOf(await streamIn(streamed)), { status: 'completed' })
+  })
 })
 
 t.test('a store that does not answer is given up in time', async (t) => {
@@ -368,7 +381,8 @@ t.test('a store that does not answer is given up in time', async (t) => {
   }
   const server = serving({ responseStorePersistence: persistence, loaderTimeoutMs: 20 })
   t.match(await errorIn(ask(server, 'GET', '/resp_1')), { status: 503, code: 'store_unavailable' })
-  t.match(await create(server, { input: 'one' }), { status: 'completed' })
+  t.match(await errorIn(ask(server, 'POST', '', { model: 'm', input: 'one' })), { code: 'store_unavailable' })
+  t.match(await create(server, { input: 'one', store: false }), { status: 'completed' })
 })
 
 t.test('agents: the thread is their conversation, unless one is named', async (t) => {

@@ -57,8 +57,8 @@ const run = async (method: string, path: string): Promise<Response> =>
   table.match(method, path).endpoint(exchange(method, path), context)
 
 t.test('method and path lead to the endpoint', async (t) => {
-  t.match(table.match('GET', '/things'), { route: '/things', parameter: '', endpoint: listThings })
-  t.match(table.match('POST', '/things'), { route: '/things', parameter: '', endpoint: makeThing })
+  t.match(table.match('GET', '/things'), { route: '/things', parameters: [], endpoint: listThings })
+  t.match(table.match('POST', '/things'), { route: '/things', parameters: [], endpoint: makeThing })
   t.equal(await (await run('POST', '/things')).text(), '{"name":"make"}')
 })
 
@@ -83,7 +83,7 @@ t.test('a parameter takes the rest of the path, slashes included, and is decoded
     ['/things/100%', '100%'],
     ['/things/%C3', '%C3'],
   ] as const) {
-    t.match(table.match('GET', path), { route: '/things/{id}', parameter, endpoint: getThing }, path)
+    t.match(table.match('GET', path), { route: '/things/{id}', parameters: [parameter], endpoint: getThing }, path)
   }
   t.equal(table.match('DELETE', '/things/a').endpoint, dropThing)
 })
@@ -95,15 +95,34 @@ t.test('a parameter may be followed by more', async (t) => {
     ['GET', '/things/{id}/parts', parts],
     ['POST', '/things/{id}/stop', stop],
   ])
-  t.match(rows.match('GET', '/things/a/parts'), { route: '/things/{id}/parts', parameter: 'a', endpoint: parts })
-  t.match(rows.match('POST', '/things/a%2Fb/stop'), { route: '/things/{id}/stop', parameter: 'a/b', endpoint: stop })
-  t.match(rows.match('GET', '/things/a'), { route: '/things/{id}', parameter: 'a', endpoint: getThing })
-  t.match(rows.match('GET', '/things/parts'), { route: '/things/{id}', parameter: 'parts' }, 'something called so')
-  t.match(rows.match('GET', '/things/a/others'), { route: '/things/{id}', parameter: 'a/others' })
+  t.match(rows.match('GET', '/things/a/parts'), { route: '/things/{id}/parts', parameters: ['a'], endpoint: parts })
+  t.match(rows.match('POST', '/things/a%2Fb/stop'), { route: '/things/{id}/stop', parameters: ['a/b'], endpoint: stop })
+  t.match(rows.match('GET', '/things/a'), { route: '/things/{id}', parameters: ['a'], endpoint: getThing })
+  t.match(rows.match('GET', '/things/parts'), { route: '/things/{id}', parameters: ['parts'] }, 'something called so')
+  t.match(rows.match('GET', '/things/a/others'), { route: '/things/{id}', parameters: ['a/others'] })
   t.throws(() => rows.match('DELETE', '/things/a/parts').endpoint(exchange(), context), {
     code: 'method_not_allowed',
     headers: { allow: 'GET, HEAD' },
   })
+})
+
+t.test('there may be several parameters', async (t) => {
+  const [part, parts] = [endpoint('part'), endpoint('parts')]
+  const rows = new RouteTable([
+    ['GET', '/things/{id}', getThing],
+    ['GET', '/things/{id}/parts', parts],
+    ['GET', '/things/{id}/parts/{part}', part],
+  ])
+  for (const [path, expected, parameters] of [
+    ['/things/a/parts/b', part, ['a', 'b']],
+    ['/things/a%2Fb/parts/c%2Fd', part, ['a/b', 'c/d']],
+    ['/things/a/parts/parts', part, ['a', 'parts']],
+    ['/things/a/parts', parts, ['a']],
+    ['/things/a', getThing, ['a']],
+    ['/things/a\nb', getThing, ['a\nb']],
+  ] as const) {
+    t.match(rows.match('GET', path), { parameters, endpoint: expected }, path)
+  }
 })
 
 t.test('HEAD is answered by GET', async (t) => {
@@ -113,7 +132,7 @@ t.test('HEAD is answered by GET', async (t) => {
 
 t.test('an unknown path is a 404', async (t) => {
   for (const path of ['/', '/thing', '/things2', '/health/deep', '/Things', '/constructor', '/__proto__']) {
-    t.match(table.match('GET', path), { route: '_other', parameter: '', open: false }, path)
+    t.match(table.match('GET', path), { route: '_other', parameters: [], open: false }, path)
     await t.rejects(run('GET', path), { kind: 'not_found', status: 404, message: `unknown request URL: GET ${path}` })
   }
 })
