@@ -8,6 +8,12 @@ import type { Leases } from '../src/store/lease.ts'
 import { MemoryEventLog } from '../src/store/memory-event-log.ts'
 import { MemoryLeases } from '../src/store/memory-leases.ts'
 import { MemoryPersistence } from '../src/store/memory-persistence.ts'
+import {
+  observedEventLog,
+  observedLeases,
+  observedPersistence,
+  type StoreListener,
+} from '../src/store/observed-store.ts'
 import type { Persistence } from '../src/store/persistence.ts'
 import { RedisEventLog } from '../src/store/redis-event-log.ts'
 import { RedisLeases } from '../src/store/redis-leases.ts'
@@ -34,9 +40,15 @@ export type StoreOptions = Config['store']
 /** The store of the configuration: in memory, in files, or in Redis, to which it opens the connection. */
 export const store = fp<StoreOptions>(
   async (app, options) => {
-    app.decorate('store', await storeOf(app, options))
+    const { persistence, leases, eventLog } = await storeOf(app, options)
+    const tell: StoreListener = (report) => app.hooks.emit('onStore', report)
+    app.decorate('store', {
+      persistence: observedPersistence(persistence, tell),
+      leases: observedLeases(leases, tell),
+      eventLog: observedEventLog(eventLog, tell),
+    })
   },
-  { name: 'signalbox-store', dependencies: ['signalbox-health'] },
+  { name: 'signalbox-store', dependencies: ['signalbox-hooks', 'signalbox-health'] },
 )
 
 async function storeOf(app: FastifyInstance, options: StoreOptions): Promise<Store> {

@@ -21,6 +21,7 @@ export type { CompletionUsage, HookEvents, Outcome } from './hooks/events.ts'
 export { HookBus, type HookListener, type HookName } from './hooks/hook-bus.ts'
 export { type CreateLLMOptions, createLLM } from './llm/create-llm.ts'
 export { createDemo, type DemoOptions } from './llm/demo.ts'
+export { observed } from './llm/observed.ts'
 export { ModelRouter, type Route, type ServerEntry } from './router/model-router.ts'
 export { type WeightedTarget, weighted } from './router/weighted.ts'
 export type { Prices } from './server/bill.ts'
@@ -43,15 +44,20 @@ export { RedisPersistence } from './store/redis-persistence.ts'
 export { ResponseStore, type ResponseStoreOptions } from './store/response-store.ts'
 export { StoreUnavailable } from './store/store-unavailable.ts'
 export type {
+  AttemptEnd,
+  AttemptObserver,
+  AttemptStart,
   CallOptions,
   ChatCompletion,
   ChatCompletionChunk,
   ChatMessage,
   ChatRequest,
+  ConversationReport,
   EmbeddingRequest,
   EmbeddingResponse,
   GuardrailReport,
   LLMClient,
+  StoreReport,
   Target,
   Timeouts,
   ToolReport,

@@ -47,6 +47,57 @@ export interface ToolReport {
   durationMs: number
 }
 
+/** A provider is about to be asked. */
+export interface AttemptStart {
+  operation: 'chat' | 'embeddings'
+  /** Who is asked. */
+  target: Target
+  stream: boolean
+}
+
+/** What came of it. */
+export interface AttemptEnd {
+  /** `aborted` when nobody waited any more: the client left, or the gateway stopped. */
+  outcome: 'ok' | 'error' | 'aborted'
+  /** The code of the error, as clients see it: `upstream_timeout`, … */
+  errorCode?: string
+  durationMs: number
+  /** From the start to the first piece of a streamed answer. */
+  firstTokenMs?: number
+  usage?: Usage
+  /** The id that the provider gave its answer, and the model that it says has answered. */
+  responseId?: string
+  responseModel?: string
+  finishReasons?: readonly string[]
+}
+
+/** Who observes an attempt. */
+export interface AttemptObserver {
+  /** Sent to the provider with the request. */
+  readonly headers?: Readonly<Record<string, string>>
+  onFirstToken(): void
+  /** Exactly once. */
+  onEnd(end: AttemptEnd): void
+}
+
+/** What was done with a conversation. */
+export interface ConversationReport {
+  operation: 'lock' | 'load' | 'save'
+  /** `locked`: another turn held it for too long. */
+  outcome: 'ok' | 'locked' | 'failed' | 'aborted'
+  durationMs: number
+}
+
+/** What a store was asked for, and what came of it. */
+export interface StoreReport {
+  /** What is kept: values, leases, or events. */
+  part: 'values' | 'leases' | 'events' | 'index'
+  operation: string
+  /** `refused`: a lease was not to be had, or was lost. */
+  outcome: 'ok' | 'refused' | 'failed'
+  durationMs: number
+}
+
 /** A guardrail that stopped a turn. `reason` is what the client is told. */
 export interface GuardrailReport {
   guardrail: string
@@ -78,6 +129,12 @@ export interface CallOptions {
    * for logs.
    */
   onWarning?(warning: string, cause?: unknown): void
+  /** Hears of each time that a provider is asked; undefined when nobody listens. */
+  onAttempt?(attempt: AttemptStart): AttemptObserver | undefined
+  /** Hears that a step of an agent's run begins: its number, from 0. */
+  onStep?(step: number): void
+  /** Hears what was done with the conversation of a turn. */
+  onConversation?(report: ConversationReport): void
   /** Hears the usage of each call of a run that makes several; undefined when the provider did not tell. */
   onUsage?(usage: Usage | undefined, target: Target): void
   /** Hears of each tool that ran in the gateway. */

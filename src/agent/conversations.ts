@@ -3,7 +3,7 @@ import { GatewayError } from '../server/errors.ts'
 import type { Lease, Leases } from '../store/lease.ts'
 import { MemoryLeases } from '../store/memory-leases.ts'
 import { userKey } from '../store/stored-key.ts'
-import type { CallOptions, LLMClient } from '../types.ts'
+import type { CallOptions, ConversationReport, LLMClient } from '../types.ts'
 import { bounded, TimeoutError } from './bounded.ts'
 import { ConversationHistory, type TruncateLimits } from './conversation-history.ts'
 import type { ConversationKey, ConversationLoaderPlugin } from './loaders.ts'
@@ -45,11 +45,15 @@ export class Conversations {
       return {
         history: await this.#load(key, call),
         save: async (history) => {
+          const report = timed('save', call.onConversation)
           const saving = (async () => this.#loader.save(key, history, { lease }))()
-          await bounded(this.#loaderTimeoutMs, () => saving).catch((error: unknown) => {
+          const saved = bounded(this.#loaderTimeoutMs, () => saving)
+          await saved.catch((error: unknown) => {
+            report('failed')
             if (error instanceof TimeoutError) late = saving
             throw error
           })
+          report('ok')
         },
         // What is written late must not come after what the next turn writes.
         release: () => {
@@ -63,26 +67,42 @@ export class Conversations {
     }
   }
 
-  async #acquire({ userId, conversationId }: ConversationKey, { signal }: CallOptions): Promise<Lease> {
+  async #acquire({ userId, conversationId }: ConversationKey, { signal, onConversation }: CallOptions): Promise<Lease> {
+    const report = timed('lock', onConversation)
     try {
       const options = { waitMs: this.#lockTimeoutMs, signal }
       const lease = await this.#leases.acquire(userKey('conversation:', userId, conversationId), options)
+      report(lease ? 'ok' : 'locked')
       if (lease) return lease
     } catch (error) {
+      report(signal?.aborted ? 'aborted' : 'failed')
       throw signal?.aborted ? abortedCall(signal.reason) : unavailable(error)
     }
     throw new GatewayError('conversation_locked', 'another turn of this conversation is in progress', { retryAfter: 1 })
   }
 
-  async #load(key: ConversationKey, { signal }: CallOptions): Promise<ConversationHistory> {
+  async #load(key: ConversationKey, { signal, onConversation }: CallOptions): Promise<ConversationHistory> {
+    const report = timed('load', onConversation)
     try {
       const history = await bounded(this.#loaderTimeoutMs, () => this.#loader.load(key))
+      report('ok')
       if (signal?.aborted) throw abortedCall(signal.reason)
       // The loader may keep the very object: a turn that fails must not have changed it.
       return history?.fork() ?? new ConversationHistory()
     } catch (error) {
+      report('failed')
       throw error instanceof GatewayError ? error : unavailable(error)
     }
+  }
+}
+
+/** Tells who listens what came of it, and how long it took. Only what is told first counts. */
+function timed(operation: ConversationReport['operation'], onConversation: CallOptions['onConversation']) {
+  const startedAt = performance.now()
+  let isTold = false
+  return (outcome: ConversationReport['outcome']): void => {
+    if (!isTold) onConversation?.({ operation, outcome, durationMs: performance.now() - startedAt })
+    isTold = true
   }
 }
 

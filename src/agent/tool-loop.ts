@@ -35,7 +35,8 @@ export class ToolLoop implements LLMClient {
   async complete(request: ChatRequest, call: CallOptions = {}): Promise<ChatCompletion> {
     const run = this.#begin(request, call)
     const said = new RunAnswer()
-    for (;;) {
+    for (let step = 0; ; step++) {
+      call.onStep?.(step)
       const answer = await this.#client.complete(run.request, run.call)
       const choice = answer.choices?.[0]
       if (!choice?.message) throw withoutChoice()
@@ -51,7 +52,8 @@ export class ToolLoop implements LLMClient {
   async *stream(request: ChatRequest, call: CallOptions = {}): AsyncGenerator<ChatCompletionChunk> {
     const run = this.#begin(request, call)
     const out = new RunStream({ isCallers: (tool) => run.isCallers(tool), holdsText: run.isJSON })
-    for (;;) {
+    for (let step = 0; ; step++) {
+      call.onStep?.(step)
       const collector = new MessageCollector()
       let answers = false
       let finishReason: ChatCompletion['choices'][number]['finish_reason'] = 'stop'

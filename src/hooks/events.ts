@@ -1,4 +1,13 @@
-import type { GuardrailReport, ToolReport, Usage } from '../types.ts'
+import type {
+  AttemptEnd,
+  AttemptStart,
+  ConversationReport,
+  GuardrailReport,
+  StoreReport,
+  Target,
+  ToolReport,
+  Usage,
+} from '../types.ts'
 
 /** Tokens of one answer. `estimated` when the provider did not say, for example because the client went away first. */
 export interface CompletionUsage extends Usage {
@@ -8,12 +17,52 @@ export interface CompletionUsage extends Usage {
 /** How a request ended: answered, answered with an error, broken off after its head was sent, or left by its client. */
 export type Outcome = 'ok' | 'error' | 'stream_error' | 'client_closed'
 
+/** Which of a request's calls of providers. `model` is the registered one. */
+interface Attempt {
+  requestId: string
+  model?: string
+  attempt: number
+}
+
 /** Every event of the gateway and its payload. Times are in milliseconds. */
 export interface HookEvents {
   /** A request has arrived; nothing is known of it yet but its address. */
-  onRequest: { requestId: string; method: string; path: string }
+  onRequest: {
+    requestId: string
+    method: string
+    path: string
+    /** A header of the request, such as `traceparent`; never to be logged as it is. Absent where the request cannot be read. */
+    header?(name: string): string | null
+  }
   /** Authentication refused a request. `reason` is the text of what `verify` threw; it never contains the key. */
   onAuthFail: { requestId: string; reason: string }
+  /** It is settled who answers: the registered model (or wildcard), `_other` for an agent that the loader alone knows. */
+  onRoute: {
+    requestId: string
+    route: string
+    model: string
+    provider: string
+    isAgent: boolean
+    /** The request is a turn of a conversation that is kept. */
+    isTurn: boolean
+  }
+  /**
+   * A provider is about to be asked. `attempt` counts those of a request, from 0. What a listener puts into `headers` is sent to the
+   * provider.
+   */
+  onAttempt: Attempt & AttemptStart & { headers: Record<string, string> }
+  /** The first piece of a streamed answer has come from the provider. */
+  onFirstToken: Attempt & { target: Target }
+  /** The provider has answered, or failed, or nobody waits any more. */
+  onAttemptEnd: Attempt & AttemptStart & AttemptEnd
+  /** A step of an agent's run begins, counted from 0: its model is asked, then its tools run. */
+  onStep: { requestId: string; model?: string; step: number }
+  /** The conversation of a turn was locked, loaded or saved, or could not be. */
+  onConversation: { requestId: string; model?: string } & ConversationReport
+  /** The store was asked for something, by whichever request. */
+  onStore: StoreReport
+  /** The head of an event stream has been sent. It ends with `onResponse`. */
+  onStream: { requestId: string; route: string }
   /** A model has answered, whole or in part. */
   onCompletion: {
     requestId: string

@@ -34,6 +34,11 @@ export class HookBus {
     if (registration) this.#remove(name, registration)
   }
 
+  /** Whether anybody listens: what only listeners need is not worked out for nobody. */
+  listens(name: HookName): boolean {
+    return (this.#registrations.get(name)?.length ?? 0) > 0
+  }
+
   emit<Name extends HookName>(name: Name, payload: HookEvents[Name]): void {
     // The list is replaced, never changed, so a listener may add or remove listeners while it runs.
     for (const registration of this.#registrations.get(name) ?? []) {

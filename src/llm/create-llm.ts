@@ -3,6 +3,7 @@ import { type Environment, environment } from '../env.ts'
 import type { LLMClient, Timeouts } from '../types.ts'
 import { AISDKClient, type AISDKOptions } from './ai-sdk.ts'
 import { assertInstalled } from './ai-sdk-provider.ts'
+import { observed } from './observed.ts'
 import { OpenAICompatibleClient, type OpenAICompatibleOptions } from './openai-compatible.ts'
 import { type Provider, providers } from './providers.ts'
 
@@ -27,7 +28,7 @@ export interface CreateLLMOptions {
  */
 export function createLLM(options: CreateLLMOptions): LLMClient {
   const resolved = resolveLLM(options, environment())
-  return 'sdk' in resolved ? new AISDKClient(resolved) : new OpenAICompatibleClient(resolved)
+  return observed('sdk' in resolved ? new AISDKClient(resolved) : new OpenAICompatibleClient(resolved))
 }
 
 /** What a client needs, from what was given and what the environment holds. Throws as {@link createLLM}. */

@@ -10,6 +10,7 @@ import type {
   LLMClient,
   Usage,
 } from '../types.ts'
+import { observed } from './observed.ts'
 import { abortedCall } from './upstream-errors.ts'
 
 export interface DemoOptions {
@@ -25,7 +26,7 @@ type Answer = { content: string } | { tool: ToolCall }
  * the demo, calls a tool when asked to, and counts words as tokens.
  */
 export function createDemo({ pace = 20 }: DemoOptions = {}): LLMClient {
-  return {
+  return observed({
     provider: 'demo',
     model: 'echo',
 
@@ -70,7 +71,7 @@ export function createDemo({ pace = 20 }: DemoOptions = {}): LLMClient {
       yield chunk({}, finishReason(answer))
       if (wantsUsage) yield { ...head, choices: [], usage: usageOf(request, answer) }
     },
-  }
+  })
 }
 
 const identity = () => ({

@@ -42,11 +42,15 @@ export async function dispatch(
   exchange.provider = client.provider
   exchange.askedTarget = targetOf(client, { model })
   const request = model === body.model ? body : { ...body, model }
-  if (named === undefined && !client.agent) return { client, request }
+  if (named === undefined && !client.agent) {
+    exchange.routed()
+    return { client, request }
+  }
   if (named === undefined && thread === undefined) assertNaming(body)
   exchange.conversationId = conversationId
   const isThread = named === undefined && thread !== undefined
   const turn = isThread ? client : conversing(exchange, context, client, registered?.entry.conversation, key)
+  exchange.routed(client.agent !== undefined, turn !== client || client.agent?.keepsHistory === true)
   return { client: client.agent?.toolNames.length ? context.hiddenSteps.restoring(turn, key.userId) : turn, request }
 }
 

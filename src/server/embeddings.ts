@@ -16,6 +16,7 @@ export const createEmbeddings: Endpoint = async (exchange, { router, limits }) =
   if (!client.embed) {
     throw new GatewayError('unsupported', `model "${request.model}" does not make embeddings`, { param: 'model' })
   }
+  exchange.routed()
   const answer = await client.embed({ ...request, model }, exchange.call)
   if (answer.usage) exchange.usage = { ...answer.usage, completion_tokens: 0 }
   exchange.complete()

@@ -2,7 +2,7 @@ import type { AuthVerifyResult } from '../auth/auth-plugin.ts'
 import type { CompletionUsage, Outcome } from '../hooks/events.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
 import { toJSONText } from '../source.ts'
-import type { CallOptions, Target } from '../types.ts'
+import type { AttemptObserver, AttemptStart, CallOptions, Target } from '../types.ts'
 import { Bill, type Prices } from './bill.ts'
 import { errorAnswer, type GatewayError, toGatewayError } from './errors.ts'
 import { eventResponse } from './event-response.ts'
@@ -54,6 +54,7 @@ export class Exchange {
   readonly #onEnd: ((exchange: Exchange) => void) | undefined
   #controller: AbortController | undefined
   #costUsd: number | 'unknown' | undefined
+  #attempts = 0
   #ended = false
 
   constructor(request: Request, { requestId, hooks, headers, prices, onEnd }: ExchangeOptions) {
@@ -83,6 +84,9 @@ export class Exchange {
       },
       onWarning: (warning, cause) => this.warn(warning, cause),
       onUsage: (usage, target) => this.bill.add(usage, target),
+      onAttempt: (start) => this.#observe(start),
+      onStep: (step) => this.#hooks.emit('onStep', { ...this.#subject(), step }),
+      onConversation: (report) => this.#hooks.emit('onConversation', { ...this.#subject(), ...report }),
       onTool: (report) => this.#hooks.emit('onTool', { ...this.#subject(), ...report }),
       onGuardrail: (report) => {
         this.stopped = true
@@ -159,6 +163,7 @@ export class Exchange {
 
   /** The head of an event stream. The exchange goes on until {@link end}. */
   eventStream(events: EventStream<unknown>): Response {
+    this.#hooks.emit('onStream', { requestId: this.requestId, route: this.route })
     return eventResponse(events, {
       status: 200,
       headers: this.#answerHeaders({
@@ -193,6 +198,12 @@ export class Exchange {
       })
     }
     return failure
+  }
+
+  /** Tells who answers. */
+  routed(isAgent = false, isTurn = false): void {
+    const { requestId, route, model = '_other', provider = '_other' } = this
+    this.#hooks.emit('onRoute', { requestId, route, model, provider, isAgent, isTurn })
   }
 
   /** Reports what the model delivered, and what it cost. */
@@ -242,6 +253,19 @@ export class Exchange {
     return performance.now() - this.startedAt
   }
 
+  #observe(start: AttemptStart): AttemptObserver | undefined {
+    const hooks = this.#hooks
+    if (!attemptEvents.some((name) => hooks.listens(name))) return undefined
+    const attempt = { ...this.#subject(), attempt: this.#attempts++ }
+    const headers: Record<string, string> = {}
+    hooks.emit('onAttempt', { ...attempt, ...start, headers })
+    return {
+      headers,
+      onFirstToken: () => hooks.emit('onFirstToken', { ...attempt, target: start.target }),
+      onEnd: (end) => hooks.emit('onAttemptEnd', { ...attempt, ...start, ...end }),
+    }
+  }
+
   #subject(): { requestId: string; model?: string } {
     return { requestId: this.requestId, ...(this.model === undefined ? {} : { model: this.model }) }
   }
@@ -271,6 +295,8 @@ export class Exchange {
     }
   }
 }
+
+const attemptEvents = ['onAttempt', 'onFirstToken', 'onAttemptEnd'] as const
 
 /** Tells the client what of its request was not honoured. */
 const warningHeader = 'x-signalbox-warning'

@@ -177,7 +177,9 @@ export class OaiServer {
       onEnd: this.#onEnd,
     })
     this.#open.add(exchange)
-    this.hooks.emit('onRequest', { requestId: exchange.requestId, method: request.method, path: exchange.path })
+    const { method, headers } = request
+    const { requestId, path } = exchange
+    this.hooks.emit('onRequest', { requestId, method, path, header: (name) => headers.get(name) })
     try {
       return await this.#answer(exchange, context)
     } catch (error) {
