@@ -11,6 +11,8 @@ const needed = {
   setpriv: 'util-linux',
   'redis-server': 'redis-server',
   'redis-sentinel': 'redis-sentinel',
+  promtool: 'prometheus',
+  'prometheus-alertmanager': 'prometheus-alertmanager',
 }
 
 const isThere = (program: string): boolean =>
