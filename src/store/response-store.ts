@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { MemoryPersistence } from './memory-persistence.ts'
 import { getMany, type Persistence } from './persistence.ts'
 import { userKey } from './stored-key.ts'
+import { textOf } from './stored-value.ts'
 
 export interface ResponseStoreOptions {
   /** Where responses are kept. Default: in this process's memory only. */
@@ -10,6 +11,8 @@ export interface ResponseStoreOptions {
   keyPrefix?: string
   /** How many entries stay in this process's memory; the least recently used go first. Default 10 000. */
   memoryCapacity?: number
+  /** How many characters what is remembered of the persistence has as JSON, likewise. Default 33 554 432: 32 Mi. */
+  memoryCharacters?: number
   /** How long they are kept. Default 2 592 000: 30 days, as at OpenAI. */
   ttlSeconds?: number
 }
@@ -34,10 +37,11 @@ export class ResponseStore {
 
   constructor(options: ResponseStoreOptions = {}) {
     const { persistence, keyPrefix = 'response:', memoryCapacity = 10_000, ttlSeconds = 30 * 86_400 } = options
+    const { memoryCharacters = 32 * 1024 * 1024 } = options
     this.#persistence = persistence ?? new MemoryPersistence({ maxEntries: memoryCapacity })
     this.#keyPrefix = keyPrefix
     this.#ttlSeconds = ttlSeconds
-    this.#memory = new LRUCache({ max: memoryCapacity })
+    this.#memory = new LRUCache({ max: memoryCapacity, maxSize: memoryCharacters })
   }
 
   async get(userId: string | null, id: string): Promise<object | undefined> {
@@ -51,18 +55,21 @@ export class ResponseStore {
     const store = this.#persistence
     if (!store.versions) return (await getMany(store, keys)).map(objectIn)
     const versions = new Map(zip(keys, await store.versions(keys)))
-    const unknown = keys.filter((key) => versions.get(key) && this.#memory.get(key)?.version !== versions.get(key))
-    const read = unknown.length > 0 ? await getMany(store, unknown) : []
-    const values = new Map(zip(unknown, read.map(objectIn)))
-    for (const [key, value] of values) {
+    const found = new Map<string, object | undefined>()
+    for (const [key, version] of versions) {
+      const remembered = this.#memory.get(key)
+      if (version === undefined) found.set(key, undefined)
+      else if (remembered?.version === version) found.set(key, remembered.value)
+    }
+    const unknown = [...versions.keys()].filter((key) => !found.has(key))
+    const values = unknown.length > 0 ? (await getMany(store, unknown)).map(objectIn) : []
+    for (const [key, value] of zip(unknown, values)) {
+      found.set(key, value)
       const version = versions.get(key)
       // The version was read first: of a value that has changed since, it is one that never comes again.
-      if (version !== undefined && value) this.#memory.set(key, { version, value })
+      if (version !== undefined && value) this.#memory.set(key, { version, value }, { size: textOf(value).length })
     }
-    return keys.map((key) => {
-      if (values.has(key)) return values.get(key)
-      return versions.get(key) === undefined ? undefined : this.#memory.get(key)?.value
-    })
+    return keys.map((key) => found.get(key))
   }
 
   /** `ttlSeconds`: default that of the store. */

@@ -1,10 +1,8 @@
-import { join } from 'node:path'
-import OpenAI from 'openai'
+import type OpenAI from 'openai'
 import t, { type Test } from 'tap'
-import { stringify } from 'yaml'
-import { runGateway } from '../process.ts'
 import { startRedis } from '../redis.ts'
 import { completion, startUpstream } from '../upstream.ts'
+import { startReplicas } from './start-replicas.ts'
 
 const upstream = await startUpstream()
 t.teardown(() => upstream.close())
@@ -13,23 +11,15 @@ t.beforeEach(() => upstream.reset())
 type Message = { role: string; content: string }
 const sent = (): Message[] => (upstream.last().body as { messages: Message[] }).messages
 
-/** Two processes with one configuration, as behind one service of a cluster. */
 async function replicas(t: Test, store: object) {
-  const configuration = {
-    providers: { openai: { apiKey: 'k', baseURL: upstream.baseURL } },
-    agents: { helper: { model: 'openai/m' } },
-    conversations: { lockTimeout: '5s' },
-    store: { kind: 'redis', ...store },
-  }
-  const cwd = t.testdir({ 'signalbox.yaml': stringify(configuration) })
-  const config = ['--config', join(cwd, 'signalbox.yaml')]
-  const started = await Promise.all([0, 1].map(() => runGateway(t, { args: config })))
-  return started.map(({ baseURL, url, process }) => ({
+  const config = { conversations: { lockTimeout: '5s' }, store: { kind: 'redis', ...store } }
+  const started = await startReplicas(t, upstream, config)
+  return started.map(({ client, url, process }) => ({
     url,
     process,
-    client: new OpenAI({ baseURL, apiKey: 'any', maxRetries: 0 }),
-    ask: (content: string, conversation?: string, options: { maxRetries?: number; stream?: boolean } = {}) =>
-      new OpenAI({ baseURL, apiKey: 'any', maxRetries: options.maxRetries ?? 0 }).chat.completions.create(
+    client: client(),
+    ask: (content: string, conversation?: string, options: { maxRetries?: number } = {}) =>
+      client(options).chat.completions.create(
         { model: conversation ? 'helper' : 'openai/m', messages: [{ role: 'user', content }] },
         { headers: conversation ? { 'x-conversation-id': conversation } : {} },
       ),
