@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { stringify } from 'yaml'
 import { runGateway } from '../process.ts'
 import { startRedis } from '../redis.ts'
-import { startUpstream } from '../upstream.ts'
+import { provider, startUpstream } from '../upstream.ts'
 
 const upstream = await startUpstream()
 t.teardown(() => upstream.close())
@@ -106,4 +106,32 @@ t.test('a process that dies in the middle of a turn holds up the next one for th
   t.type(await dying, Error)
   await other.responses.create({ model, input: 'lives', conversation: id })
   t.strictSame(await textsOf(other, id), ['lives', 'You said: lives'], 'the turn that died has left nothing')
+})
+
+t.test('a process that was paused past its lease writes nothing any more', async (t) => {
+  const redis = await startRedis(t)
+  const conversations = { lockTimeout: '5s' }
+  const { one, clients } = await replicas(t, { url: redis.url, leaseTime: '1s', conversations })
+  const [paused, other] = clients
+  for (const next of ['is deleted', 'goes on'] as const) {
+    const asked = upstream.requests.length
+    const { id } = await other.conversations.create()
+    const answering = Promise.withResolvers<void>()
+    upstream.next(async (request, exchange) => {
+      await answering.promise
+      return provider(request, exchange)
+    })
+    const late = paused.responses.create({ model, input: 'late', conversation: id }).withResponse()
+    await upstream.request(asked)
+    one.process.kill('SIGSTOP')
+    if (next === 'is deleted') await other.conversations.delete(id)
+    else await other.responses.create({ model, input: 'next', conversation: id })
+    answering.resolve()
+    one.process.kill('SIGCONT')
+    const { data, response } = await late
+    t.equal(data.output_text, 'You said: late', 'who asked has its answer')
+    t.match(response.headers.get('x-signalbox-warning'), /conversation could not be saved/)
+    if (next === 'goes on') t.strictSame(await textsOf(other, id), ['next', 'You said: next'])
+    else t.type(await t.rejects(other.conversations.retrieve(id)), OpenAI.NotFoundError)
+  }
 })
