@@ -20,6 +20,7 @@ export type OaiServerPluginOptions = Pick<
   | 'streamChunkChars'
   | 'responseStore'
   | 'responseStorePersistence'
+  | 'conversationTtlSeconds'
   | 'eventLog'
   | 'prices'
   | 'leases'

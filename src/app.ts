@@ -82,6 +82,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       ttlSeconds: milliseconds(responses.ttl) / 1000,
       ...(config.store.kind === 'memory' ? {} : { persistence }),
     }),
+    conversationTtlSeconds: ttlSeconds,
     lockTimeoutMs: lockTimeoutOf(config),
     loaderTimeoutMs: milliseconds(conversations.loaderTimeout),
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },

@@ -1,13 +1,13 @@
 import { abortedCall } from '../llm/upstream-errors.ts'
 import { GatewayError } from '../server/errors.ts'
-import type { Lease, Leases } from '../store/lease.ts'
-import { MemoryLeases } from '../store/memory-leases.ts'
+import type { Leases } from '../store/lease.ts'
 import { userKey } from '../store/stored-key.ts'
 import type { CallOptions, LLMClient } from '../types.ts'
-import { bounded, TimeoutError } from './bounded.ts'
+import { bounded } from './bounded.ts'
 import { ConversationHistory, type TruncateLimits } from './conversation-history.ts'
 import type { ConversationKey, ConversationLoaderPlugin } from './loaders.ts'
 import { type OpenTurn, remembered } from './remembered.ts'
+import { conversationsUnavailable, TurnLocks } from './turn-locks.ts'
 
 export interface ConversationsOptions {
   loader: ConversationLoaderPlugin
@@ -22,14 +22,12 @@ export interface ConversationsOptions {
 /** Conversations, one turn at a time each. */
 export class Conversations {
   readonly #loader: ConversationLoaderPlugin
-  readonly #leases: Leases
-  readonly #lockTimeoutMs: number
+  readonly #locks: TurnLocks
   readonly #loaderTimeoutMs: number
 
-  constructor({ loader, leases, lockTimeoutMs = 10_000, loaderTimeoutMs = 5000 }: ConversationsOptions) {
+  constructor({ loader, leases, lockTimeoutMs, loaderTimeoutMs = 5000 }: ConversationsOptions) {
     this.#loader = loader
-    this.#leases = leases ?? new MemoryLeases()
-    this.#lockTimeoutMs = lockTimeoutMs
+    this.#locks = new TurnLocks({ leases, lockTimeoutMs, writeTimeoutMs: loaderTimeoutMs })
     this.#loaderTimeoutMs = loaderTimeoutMs
   }
 
@@ -39,39 +37,17 @@ export class Conversations {
   }
 
   async #open(key: ConversationKey, call: CallOptions): Promise<OpenTurn> {
-    const lease = await this.#acquire(key, call)
-    let late: Promise<unknown> | undefined
+    const lock = await this.#locks.take(userKey('conversation:', key.userId, key.conversationId), call.signal)
     try {
       return {
         history: await this.#load(key, call),
-        save: async (history) => {
-          const saving = (async () => this.#loader.save(key, history, { lease }))()
-          await bounded(this.#loaderTimeoutMs, () => saving).catch((error: unknown) => {
-            if (error instanceof TimeoutError) late = saving
-            throw error
-          })
-        },
-        // What is written late must not come after what the next turn writes.
-        release: () => {
-          if (late) void settled(late, patience * this.#loaderTimeoutMs).then(() => lease.release())
-          else lease.release()
-        },
+        save: (history) => lock.write(async (lease) => this.#loader.save(key, history, { lease })),
+        release: () => lock.release(),
       }
     } catch (error) {
-      lease.release()
+      lock.release()
       throw error
     }
-  }
-
-  async #acquire({ userId, conversationId }: ConversationKey, { signal }: CallOptions): Promise<Lease> {
-    try {
-      const options = { waitMs: this.#lockTimeoutMs, signal }
-      const lease = await this.#leases.acquire(userKey('conversation:', userId, conversationId), options)
-      if (lease) return lease
-    } catch (error) {
-      throw signal?.aborted ? abortedCall(signal.reason) : unavailable(error)
-    }
-    throw new GatewayError('conversation_locked', 'another turn of this conversation is in progress', { retryAfter: 1 })
   }
 
   async #load(key: ConversationKey, { signal }: CallOptions): Promise<ConversationHistory> {
@@ -81,18 +57,7 @@ export class Conversations {
       // The loader may keep the very object: a turn that fails must not have changed it.
       return history?.fork() ?? new ConversationHistory()
     } catch (error) {
-      throw error instanceof GatewayError ? error : unavailable(error)
+      throw error instanceof GatewayError ? error : conversationsUnavailable(error)
     }
   }
 }
-
-/** How many times as long as it may take a save is waited for that nobody waits for any more. */
-const patience = 12
-
-/** Resolves when the work is over, well or not, or after this time. */
-async function settled(work: Promise<unknown>, ms: number): Promise<void> {
-  await bounded(ms, () => work).catch(() => {})
-}
-
-const unavailable = (cause: unknown): GatewayError =>
-  new GatewayError('store_unavailable', 'the store of conversations cannot be reached', { cause, retryAfter: 1 })

@@ -92,19 +92,18 @@ export class ResponseRecords {
     return { items: [], thread: newThread(id) }
   }
 
-  /** The items with what references stand for in their place; one that leads nowhere stays. */
-  async resolved(userId: string | null, items: readonly StoredItem[]): Promise<StoredItem[]> {
-    const references = items.filter(({ type }) => type === 'item_reference')
-    const owners = [...new Set(references.flatMap(({ id }) => responseIdOf(id ?? '') ?? []))]
-    if (owners.length === 0) return [...items]
-    const found = await this.#reach((store) => store.getMany(userId, owners.map(itemsKey)))
-    const known = new Map(
-      found
-        .filter(isItems)
-        .flatMap(allOf)
-        .map((item) => [item.id, item]),
-    )
-    return items.map((item) => (item.type === 'item_reference' ? (known.get(item.id) ?? item) : item))
+  /** The items with what references stand for in their place, `known` items first; one that leads nowhere stays. */
+  async resolved(
+    userId: string | null,
+    items: readonly StoredItem[],
+    known: readonly StoredItem[] = [],
+  ): Promise<StoredItem[]> {
+    const byId = new Map(known.map((item) => [item.id, item]))
+    const open = items.filter(({ type, id }) => type === 'item_reference' && !byId.has(id))
+    const owners = [...new Set(open.flatMap(({ id }) => responseIdOf(id ?? '') ?? []))]
+    const found = owners.length > 0 ? await this.#reach((store) => store.getMany(userId, owners.map(itemsKey))) : []
+    for (const item of found.filter(isItems).flatMap(allOf)) byId.set(item.id, item)
+    return items.map((item) => (item.type === 'item_reference' ? (byId.get(item.id) ?? item) : item))
   }
 
   /** A response that is under way gives a sign of life. */

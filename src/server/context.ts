@@ -2,6 +2,7 @@ import type { Conversations } from '../agent/conversations.ts'
 import type { HiddenSteps } from '../agent/hidden-steps.ts'
 import type { AgentLoaderPlugin } from '../agent/loaders.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
+import type { ConversationRecords } from '../responses/conversation-records.ts'
 import type { ResponseRecords } from '../responses/response-records.ts'
 import type { ModelRouter } from '../router/model-router.ts'
 import type { EventLog } from '../store/event-log.ts'
@@ -26,6 +27,8 @@ export interface ServerContext {
   readonly conversations: Conversations | undefined
   readonly hiddenSteps: HiddenSteps
   readonly responses: ResponseRecords
+  /** Those of the Conversations API, which responses are turns of. */
+  readonly conversationRecords: ConversationRecords
   /** The events of responses that are stored. */
   readonly eventLog: EventLog
   /** Responses that are made in the background, by this process. */

@@ -4,6 +4,7 @@ import type { AgentLoaderPlugin, ConversationLoaderPlugin } from '../agent/loade
 import type { AuthPlugin, AuthVerifyResult } from '../auth/auth-plugin.ts'
 import { authenticate } from '../auth/authenticate.ts'
 import { HookBus } from '../hooks/hook-bus.ts'
+import { ConversationRecords } from '../responses/conversation-records.ts'
 import { ResponseRecords } from '../responses/response-records.ts'
 import { ModelRouter, type ServerEntry } from '../router/model-router.ts'
 import type { EventLog } from '../store/event-log.ts'
@@ -17,6 +18,16 @@ import type { Prices } from './bill.ts'
 import { type BodyLimits, defaultBodyLimits } from './body.ts'
 import { createChatCompletion } from './chat.ts'
 import type { ServerContext } from './context.ts'
+import {
+  addItems,
+  createConversation,
+  deleteConversation,
+  deleteItem,
+  listItems,
+  retrieveConversation,
+  retrieveItem,
+  updateConversation,
+} from './conversations.ts'
 import { createEmbeddings } from './embeddings.ts'
 import { GatewayError } from './errors.ts'
 import { Exchange } from './exchange.ts'
@@ -43,6 +54,8 @@ export interface OaiServerOptions {
   /** Default: a fresh one in memory, or on `responseStorePersistence`. Pass one to share it across servers. */
   responseStore?: ResponseStore
   responseStorePersistence?: Persistence
+  /** How long a conversation of the Conversations API is kept after its last turn. Default: as the store keeps responses. */
+  conversationTtlSeconds?: number
   /** Where the events of stored responses are, for who loses its connection. Default: in memory, for an hour. */
   eventLog?: EventLog
   /** Characters a chunk, for clients that cannot stream. Default 40. */
@@ -123,6 +136,14 @@ export class OaiServer {
     ['DELETE', '/v1/responses/{id}', deleteResponse],
     ['GET', '/v1/responses/{id}/input_items', listInputItems],
     ['POST', '/v1/responses/{id}/cancel', cancelResponse],
+    ['POST', '/v1/conversations', createConversation],
+    ['GET', '/v1/conversations/{conversation_id}', retrieveConversation],
+    ['POST', '/v1/conversations/{conversation_id}', updateConversation],
+    ['DELETE', '/v1/conversations/{conversation_id}', deleteConversation],
+    ['GET', '/v1/conversations/{conversation_id}/items', listItems],
+    ['POST', '/v1/conversations/{conversation_id}/items', addItems],
+    ['GET', '/v1/conversations/{conversation_id}/items/{item_id}', retrieveItem],
+    ['DELETE', '/v1/conversations/{conversation_id}/items/{item_id}', deleteItem],
   ])
 
   constructor(options: OaiServerOptions = {}) {
@@ -145,6 +166,12 @@ export class OaiServer {
         timeoutMs: loaderTimeoutMs,
       }),
       responses: new ResponseRecords(this.responseStore, loaderTimeoutMs),
+      conversationRecords: new ConversationRecords(this.responseStore, {
+        leases,
+        lockTimeoutMs,
+        timeoutMs: loaderTimeoutMs,
+        ttlSeconds: options.conversationTtlSeconds,
+      }),
       eventLog: options.eventLog ?? new MemoryEventLog(),
       backgroundRuns: new BackgroundRuns(),
       router: this.router,

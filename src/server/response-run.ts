@@ -2,8 +2,8 @@ import { bounded } from '../agent/bounded.ts'
 import { unlessAborted } from '../agent/unless-aborted.ts'
 import type { ResponseBuilder } from '../responses/response-builder.ts'
 import { errorEvent, numbered } from '../responses/response-failure.ts'
-import { heartbeatMs, type ResponseRecord } from '../responses/response-records.ts'
-import type { ResponseEvent } from '../responses/response-types.ts'
+import { heartbeatMs } from '../responses/response-records.ts'
+import type { ResponseEvent, ResponseObject, StoredItem } from '../responses/response-types.ts'
 import { withSource } from '../source.ts'
 import type { CallOptions, ChatCompletionChunk } from '../types.ts'
 import { type ChunkStream, isClientClosed } from './chunk-stream.ts'
@@ -11,10 +11,13 @@ import type { ServerContext } from './context.ts'
 import { GatewayError } from './errors.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
+import type { Basis } from './response-basis.ts'
 
 /** What a run makes, and what is kept with it. */
-export type RunPlan = Omit<ResponseRecord, 'response'> & {
+export interface RunPlan {
   builder: ResponseBuilder
+  input: StoredItem[]
+  basis: Basis
   userId: string | null
   isStored: boolean
   /** It goes on when its client leaves. */
@@ -46,6 +49,15 @@ export class ResponseRun {
     this.#context = context
     this.#key = eventsKey(plan.userId, plan.builder.id)
     this.call = plan.isBackground ? { ...exchange.call, signal: this.#controller.signal } : exchange.call
+    // Who has left may never ask for the next event, nor say so.
+    const { signal } = this.call
+    if (signal?.aborted) this.release()
+    else signal?.addEventListener('abort', () => this.release(), { once: true })
+  }
+
+  /** Lets others go on from where this one began. What it would add after that is refused. A second time does nothing. */
+  release(): void {
+    this.#plan.basis.release()
   }
 
   /** Ends it for a reason that those who wait are told. */
@@ -88,6 +100,17 @@ export class ResponseRun {
     while (!(await events.next()).done);
   }
 
+  /** Adds what was said to what the response builds on, and stores the response. Both as {@link saveOrWarn}. */
+  async settle(): Promise<void> {
+    const { response } = this.builder
+    if (isTurn(response)) {
+      await this.#plan.basis.add([...this.#plan.input, ...response.output]).catch((error: unknown) => {
+        this.#exchange.warn('the conversation could not be saved: it may not hold this response', error)
+      })
+    }
+    await this.saveOrWarn()
+  }
+
   /** Stores the response as it is. It has been paid for: it is delivered even if it cannot be kept. */
   async saveOrWarn(): Promise<void> {
     if (!this.#plan.isStored) return
@@ -120,6 +143,7 @@ export class ResponseRun {
     } finally {
       clearInterval(heartbeat)
       await this.#conclude(builder.cancel()).catch(() => {})
+      this.release()
     }
   }
 
@@ -146,15 +170,16 @@ export class ResponseRun {
 
   /** The last event comes after the response itself: who has seen it may go on from there, on any replica. */
   async #conclude(events: ResponseEvent[]): Promise<ResponseEvent[]> {
-    if (events.length === 0 || !this.#plan.isStored || this.#isSuperseded) return events
+    if (events.length === 0 || this.#isSuperseded) return events
     await this.#keep(events.slice(0, -1))
-    await this.saveOrWarn()
+    await this.settle()
     await this.#keep(events.slice(-1), true)
     return events
   }
 
   #save(): Promise<void> {
-    const { input, thread, block, userId } = this.#plan
+    const { input, basis, userId } = this.#plan
+    const { thread, block } = basis
     const record = { response: this.builder.response, input, thread, ...(block ? { block } : {}) }
     return this.#context.responses.save(userId, record)
   }
@@ -202,6 +227,10 @@ export class ResponseRun {
     return record !== undefined && ['queued', 'in_progress'].includes(record.response.status ?? '')
   }
 }
+
+/** What a content filter cut off is left out: providers would refuse all turns after it. */
+const isTurn = ({ status, incomplete_details }: ResponseObject): boolean =>
+  status === 'completed' || (status === 'incomplete' && incomplete_details?.reason === 'max_output_tokens')
 
 const superseded = (): GatewayError =>
   new GatewayError('response_interrupted', 'this response was ended or deleted by another request')

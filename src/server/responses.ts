@@ -5,7 +5,6 @@ import { assertMetadata } from '../responses/metadata-limits.ts'
 import { asResponseRequest } from '../responses/request-schema.ts'
 import { ResponseBuilder } from '../responses/response-builder.ts'
 import { errorEvent, numbered } from '../responses/response-failure.ts'
-import type { History } from '../responses/response-records.ts'
 import type { ResponseRequest } from '../responses/response-types.ts'
 import { fitting } from '../responses/truncation.ts'
 import { readJSON } from './body.ts'
@@ -15,9 +14,9 @@ import { type Dispatch, dispatch } from './dispatch.ts'
 import { GatewayError } from './errors.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
+import { basisOf } from './response-basis.ts'
 import { followResponse } from './response-follow.ts'
 import { ResponseRun } from './response-run.ts'
-import { currentRecord, isUnderWay } from './response-state.ts'
 import { EventStream } from './sse.ts'
 
 /** A response that is about to be made, and by whom. */
@@ -29,60 +28,39 @@ interface Order extends Dispatch {
 export const createResponse: Endpoint = async (exchange, context) => {
   const body = asResponseRequest(await readJSON(exchange.request, context.limits))
   assertMetadata(body)
-  if (body.conversation) {
-    const message = "'conversation' is not supported; continue with 'previous_response_id'"
-    throw new GatewayError('unsupported', message, { param: 'conversation' })
-  }
   const order = await orderOf(exchange, context, body)
-  await order.run.claim()
-  if (body.background) return inBackground(exchange, context, order, body.stream === true)
-  return body.stream ? streamed(exchange, context, order) : whole(exchange, order)
+  try {
+    await order.run.claim()
+    if (body.background) await order.run.begin()
+    else return await (body.stream ? streamed(exchange, context, order) : whole(exchange, order))
+  } catch (error) {
+    order.run.release()
+    throw error
+  }
+  return inBackground(exchange, context, order, body.stream === true)
 }
 
 async function orderOf(exchange: Exchange, context: ServerContext, body: ResponseRequest): Promise<Order> {
   const { userId } = exchange
   const builder = new ResponseBuilder(body)
-  const { items: earlier, thread, block } = await historyOf(context, userId, body, builder.id)
-  const input = await context.responses.resolved(userId, inputItems(body, builder.id))
-  const route = context.router.find(body.model)
-  const window = route?.entry.capabilities?.context_window ?? route?.entry.contextWindow?.(route.model)
-  const items = [...earlier, ...input]
-  // What is wrong with the request is told of the request as it came.
-  if (body.truncation === 'auto') toChatRequest(body, items)
-  const sent = fitting(body, items, typeof window === 'number' ? window : undefined)
-  const chat = toChatRequest(body, sent, (warning) => exchange.warn(warning))
-  const dispatched = await dispatch(exchange, context, chat, thread.root)
-  const kept = { input, thread, ...(block ? { block } : {}), isStored: body.store !== false }
-  const plan = { ...kept, builder, userId, isBackground: body.background === true }
-  return { ...dispatched, run: new ResponseRun(plan, exchange, context) }
-}
-
-async function historyOf(
-  context: ServerContext,
-  userId: string | null,
-  { previous_response_id: previousId }: ResponseRequest,
-  id: string,
-): Promise<History> {
-  const { responses } = context
-  if (!previousId) return responses.noHistory(id)
-  const param = 'previous_response_id'
-  const previous = await currentRecord(context, userId, previousId).catch((error: unknown) => {
-    throw error instanceof GatewayError && error.kind === 'not_found' ? previousNotFound(previousId) : error
-  })
-  if (isUnderWay(previous.response)) {
-    throw new GatewayError('invalid_request', `Previous response '${previousId}' is still in progress.`, { param })
+  const basis = await basisOf(exchange, context, body, builder.id)
+  try {
+    const input = await context.responses.resolved(userId, inputItems(body, builder.id), basis.items)
+    const route = context.router.find(body.model)
+    const window = route?.entry.capabilities?.context_window ?? route?.entry.contextWindow?.(route.model)
+    const items = [...basis.items, ...input]
+    // What is wrong with the request is told of the request as it came.
+    if (body.truncation === 'auto') toChatRequest(body, items)
+    const sent = fitting(body, items, typeof window === 'number' ? window : undefined)
+    const chat = toChatRequest(body, sent, (warning) => exchange.warn(warning))
+    const dispatched = await dispatch(exchange, context, chat, basis.name)
+    const flags = { isStored: body.store !== false, isBackground: body.background === true }
+    return { ...dispatched, run: new ResponseRun({ builder, input, basis, userId, ...flags }, exchange, context) }
+  } catch (error) {
+    basis.release()
+    throw error
   }
-  const history = await responses.history(userId, previous, id)
-  if (!history) throw previousNotFound(previousId, ': a response that it builds on is gone')
-  return history
 }
-
-const previousNotFound = (id: string, reason = ''): GatewayError =>
-  new GatewayError(
-    'previous_response_not_found',
-    `Previous response with id '${id.slice(0, 100)}' not found${reason}.`,
-    { param: 'previous_response_id' },
-  )
 
 async function whole(exchange: Exchange, { client, request, run }: Order): Promise<Response> {
   const { builder } = run
@@ -98,7 +76,8 @@ async function whole(exchange: Exchange, { client, request, run }: Order): Promi
     reportPartial(exchange, request, error)
     throw error
   }
-  await run.saveOrWarn()
+  await run.settle()
+  run.release()
   exchange.complete()
   return exchange.json(200, builder.response)
 }
@@ -129,7 +108,7 @@ async function streamed(
   )
 }
 
-/** The answer is at once; the response is made after it. */
+/** The answer is at once; the response, which is stored as it begins, is made after it. */
 async function inBackground(
   exchange: Exchange,
   context: ServerContext,
@@ -137,7 +116,6 @@ async function inBackground(
   isStreamed: boolean,
 ): Promise<Response> {
   const { builder, call } = run
-  await run.begin()
   const queued = builder.response
   const opening = ChunkStream.open(exchange, context, client, request, call)
   // It may fail before the run asks for it.

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { MemoryPersistence } from './memory-persistence.ts'
-import { getMany, type Persistence } from './persistence.ts'
+import { getMany, type Persistence, type SetOptions } from './persistence.ts'
 import { userKey } from './stored-key.ts'
 import { textOf } from './stored-value.ts'
 
@@ -72,11 +72,14 @@ export class ResponseStore {
     return keys.map((key) => found.get(key))
   }
 
-  /** `ttlSeconds`: default that of the store. */
-  async set(userId: string | null, id: string, value: object, options: { ttlSeconds?: number } = {}): Promise<void> {
-    await this.#persistence.set(userKey(this.#keyPrefix, userId, id), value, {
-      ttlSeconds: options.ttlSeconds ?? this.#ttlSeconds,
-    })
+  /**
+   * `ttlSeconds`: default that of the store. `lease`: one of a name that `userKey` makes of the same user and id.
+   *
+   * @throws LeaseLost when it comes with a lease that is not the last one of its name
+   */
+  async set(userId: string | null, id: string, value: object, options: SetOptions = {}): Promise<void> {
+    const { ttlSeconds = this.#ttlSeconds, lease } = options
+    await this.#persistence.set(userKey(this.#keyPrefix, userId, id), value, { ttlSeconds, lease })
   }
 
   /** True when there was one. */

@@ -111,7 +111,7 @@ t.test('what is wrong with a request is a 400 that names the field, before anybo
     ['input', { model: 'm' }],
     ['stream', { ...hello, stream: 'yes' }],
     ['tools[0].type', { ...hello, tools: [{ type: 'web_search' }] }],
-    ['conversation', { ...hello, conversation: 'conv_1' }],
+    ['conversation.id', { ...hello, conversation: {} }],
     ['truncation', { ...hello, truncation: 'sometimes' }],
     ['previous_response_id', { ...hello, previous_response_id: 'resp_1', conversation: 'conv_1' }],
     ['background', { ...hello, background: true, store: false }],

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { HiddenSteps } from '../../src/agent/hidden-steps.ts'
 import { HookBus } from '../../src/hooks/hook-bus.ts'
+import { ConversationRecords } from '../../src/responses/conversation-records.ts'
 import { ResponseRecords } from '../../src/responses/response-records.ts'
 import { ModelRouter } from '../../src/router/model-router.ts'
 import { BackgroundRuns } from '../../src/server/background-runs.ts'
@@ -31,6 +32,7 @@ const context: ServerContext = {
   conversations: undefined,
   hiddenSteps: new HiddenSteps(new MemoryPersistence()),
   responses: new ResponseRecords(new ResponseStore(), 1000),
+  conversationRecords: new ConversationRecords(new ResponseStore(), { timeoutMs: 1000 }),
   eventLog: new MemoryEventLog(),
   backgroundRuns: new BackgroundRuns(),
 }

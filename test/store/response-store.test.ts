@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { MemoryPersistence, type Persistence, ResponseStore } from '../../src/index.ts'
+import { LeaseLost, MemoryLeases, MemoryPersistence, type Persistence, ResponseStore } from '../../src/index.ts'
+import { userKey } from '../../src/store/stored-key.ts'
 
 /** A persistence that can be looked into. */
 function persistence() {
@@ -211,6 +212,15 @@ t.test('with a persistence', async (t) => {
     await store.set('alice', 'resp_1', answer)
     await store.set('alice', 'resp_1', answer, { ttlSeconds: 5 })
     t.strictSame(told, [2_592_000, 60, 5])
+  })
+
+  t.test('a write that comes with a lease needs it', async (t) => {
+    const store = new ResponseStore()
+    const lease = await new MemoryLeases().acquire(userKey('turn:', 'alice', 'resp_1'), { waitMs: 0 })
+    await store.set('alice', 'resp_1', answer, { lease })
+    lease?.release()
+    t.type(await t.rejects(store.set('alice', 'resp_1', { id: 'late' }, { lease })), LeaseLost)
+    t.strictSame(await store.get('alice', 'resp_1'), answer)
   })
 
   t.test('keys begin with the prefix', async (t) => {
