@@ -1,29 +1,22 @@
-import { toChatRequest } from '../responses/chat-request.ts'
-import { toChunk } from '../responses/completion-chunk.ts'
 import { inputItems } from '../responses/input-items.ts'
+import { newResponseId } from '../responses/item-ids.ts'
 import { assertMetadata } from '../responses/metadata-limits.ts'
 import { asResponseRequest } from '../responses/request-schema.ts'
-import { ResponseBuilder } from '../responses/response-builder.ts'
 import { errorEvent, numbered } from '../responses/response-failure.ts'
 import type { History } from '../responses/response-records.ts'
 import type { ResponseRequest } from '../responses/response-types.ts'
-import { fitting } from '../responses/truncation.ts'
 import { readJSON } from './body.ts'
 import { ChunkStream, reportPartial } from './chunk-stream.ts'
 import type { Endpoint, ServerContext } from './context.ts'
-import { type Dispatch, dispatch } from './dispatch.ts'
+import { dispatch } from './dispatch.ts'
 import { GatewayError } from './errors.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
 import { followResponse } from './response-follow.ts'
-import { ResponseRun } from './response-run.ts'
+import { nativeOrder, type Order, translatedOrder } from './response-order.ts'
+import { ResponseRun, type RunPlan } from './response-run.ts'
 import { currentRecord, isUnderWay } from './response-state.ts'
 import { EventStream } from './sse.ts'
-
-/** A response that is about to be made, and by whom. */
-interface Order extends Dispatch {
-  run: ResponseRun
-}
 
 /** `POST /v1/responses` */
 export const createResponse: Endpoint = async (exchange, context) => {
@@ -33,28 +26,42 @@ export const createResponse: Endpoint = async (exchange, context) => {
     const message = "'conversation' is not supported; continue with 'previous_response_id'"
     throw new GatewayError('unsupported', message, { param: 'conversation' })
   }
-  const order = await orderOf(exchange, context, body)
-  await order.run.claim()
-  if (body.background) return inBackground(exchange, context, order, body.stream === true)
-  return body.stream ? streamed(exchange, context, order) : whole(exchange, order)
+  const { userId } = exchange
+  const id = newResponseId()
+  const { items: earlier, thread, block } = await historyOf(context, userId, body, id)
+  const input = await context.responses.resolved(userId, inputItems(body, id))
+  const kept = { input, thread, ...(block ? { block } : {}), isStored: body.store !== false }
+  const plan = { ...kept, userId, isBackground: body.background === true }
+  const { model, user } = body
+  const addressed = user == null ? { model } : { model, user }
+  const { client, request } = await dispatch(exchange, context, addressed, thread.root)
+  const asked = { id, body, model: request.model, earlier, input }
+  if (client.responses) return respond(exchange, context, body, plan, nativeOrder(client.responses, asked))
+  const options = {
+    contextWindow: windowOf(context, body.model),
+    chunkChars: context.streamChunkChars,
+    onWarning: (warning: string) => exchange.warn(warning),
+  }
+  return respond(exchange, context, body, plan, translatedOrder(client, asked, options))
 }
 
-async function orderOf(exchange: Exchange, context: ServerContext, body: ResponseRequest): Promise<Order> {
-  const { userId } = exchange
-  const builder = new ResponseBuilder(body)
-  const { items: earlier, thread, block } = await historyOf(context, userId, body, builder.id)
-  const input = await context.responses.resolved(userId, inputItems(body, builder.id))
-  const route = context.router.find(body.model)
+async function respond<Chunk>(
+  exchange: Exchange,
+  context: ServerContext,
+  { background, stream }: ResponseRequest,
+  plan: Omit<RunPlan<Chunk>, 'builder'>,
+  order: Order<Chunk>,
+): Promise<Response> {
+  const run = new ResponseRun({ ...plan, builder: order.builder }, exchange, context)
+  await run.claim()
+  if (background) return inBackground(exchange, context, order, run, stream === true)
+  return stream ? streamed(exchange, context, order, run) : whole(exchange, order, run)
+}
+
+function windowOf({ router }: ServerContext, model: string): number | undefined {
+  const route = router.find(model)
   const window = route?.entry.capabilities?.context_window ?? route?.entry.contextWindow?.(route.model)
-  const items = [...earlier, ...input]
-  // What is wrong with the request is told of the request as it came.
-  if (body.truncation === 'auto') toChatRequest(body, items)
-  const sent = fitting(body, items, typeof window === 'number' ? window : undefined)
-  const chat = toChatRequest(body, sent, (warning) => exchange.warn(warning))
-  const dispatched = await dispatch(exchange, context, chat, thread.root)
-  const kept = { input, thread, ...(block ? { block } : {}), isStored: body.store !== false }
-  const plan = { ...kept, builder, userId, isBackground: body.background === true }
-  return { ...dispatched, run: new ResponseRun(plan, exchange, context) }
+  return typeof window === 'number' ? window : undefined
 }
 
 async function historyOf(
@@ -84,18 +91,13 @@ const previousNotFound = (id: string, reason = ''): GatewayError =>
     { param: 'previous_response_id' },
   )
 
-async function whole(exchange: Exchange, { client, request, run }: Order): Promise<Response> {
-  const { builder } = run
+async function whole<Chunk>(exchange: Exchange, order: Order<Chunk>, run: ResponseRun<Chunk>): Promise<Response> {
+  const { builder, source } = order
   try {
-    const completion = await client.complete(request, run.call)
-    exchange.usage = completion.usage
-    builder.start()
-    builder.add(toChunk(completion))
-    builder.finish()
-    const { error } = builder.response
-    if (error) throw new GatewayError('upstream_truncated', error.message)
+    exchange.usage = await order.complete(run.call)
+    if (builder.failure) throw builder.failure
   } catch (error) {
-    reportPartial(exchange, request, error)
+    reportPartial(exchange, source.prompt, error)
     throw error
   }
   await run.saveOrWarn()
@@ -103,13 +105,14 @@ async function whole(exchange: Exchange, { client, request, run }: Order): Promi
   return exchange.json(200, builder.response)
 }
 
-async function streamed(
+async function streamed<Chunk>(
   exchange: Exchange,
   context: ServerContext,
-  { client, request, run }: Order,
+  { source }: Order<Chunk>,
+  run: ResponseRun<Chunk>,
 ): Promise<Response> {
   exchange.stream = true
-  const chunks = await ChunkStream.open(exchange, context, client, request)
+  const chunks = await ChunkStream.from(exchange, context, source)
   await run.begin().catch((error: unknown) => {
     exchange.warn('the response could not be stored as it begins: it cannot be resumed', error)
   })
@@ -130,16 +133,17 @@ async function streamed(
 }
 
 /** The answer is at once; the response is made after it. */
-async function inBackground(
+async function inBackground<Chunk>(
   exchange: Exchange,
   context: ServerContext,
-  { client, request, run }: Order,
+  { source }: Order<Chunk>,
+  run: ResponseRun<Chunk>,
   isStreamed: boolean,
 ): Promise<Response> {
   const { builder, call } = run
   await run.begin()
   const queued = builder.response
-  const opening = ChunkStream.open(exchange, context, client, request, call)
+  const opening = ChunkStream.from(exchange, context, source, call)
   // It may fail before the run asks for it.
   opening.catch(() => {})
   context.backgroundRuns.add(eventsKey(exchange.userId, builder.id), run, run.finish(opening))
