@@ -100,6 +100,13 @@ const ProviderConfig = Type.Object(
     headers: Type.Optional(
       Type.Record(Type.String(), Type.String(), { description: 'Sent with every request to it.' }),
     ),
+    responses: Type.Optional(
+      Type.Union([Type.Literal('translated'), Type.Literal('native')], {
+        default: 'translated',
+        description:
+          'How it is asked for responses: translated to chat completions, or native, at its own `/responses`.',
+      }),
+    ),
     timeouts: Type.Optional(ProviderTimeouts),
   },
   options,

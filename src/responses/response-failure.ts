@@ -64,8 +64,15 @@ export function calledOff(
   return { response: cancelled, events: [numbered({ type: 'response.incomplete', response: cancelled }, next)] }
 }
 
+/** As the tools of providers call it, too. */
+const underWay = new Set(['in_progress', 'searching', 'interpreting', 'generating', 'calling'])
+/** Items that know no `incomplete`. */
+const failing = new Set<string>(['image_generation_call', 'web_search_call'])
+
 const cutOff = (item: OutputItem): OutputItem =>
-  item.status === 'in_progress' ? { ...item, status: 'incomplete' } : item
+  underWay.has(item.status ?? '')
+    ? ({ ...item, status: failing.has(item.type) ? 'failed' : 'incomplete' } as OutputItem)
+    : item
 
 /** Gives an event its place in the stream. */
 export const numbered = (event: EventBody, sequence_number: number): ResponseEvent => ({ ...event, sequence_number })

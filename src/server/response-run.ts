@@ -1,11 +1,11 @@
 import { bounded } from '../agent/bounded.ts'
 import { unlessAborted } from '../agent/unless-aborted.ts'
-import type { ResponseBuilder } from '../responses/response-builder.ts'
 import { errorEvent, numbered } from '../responses/response-failure.ts'
+import type { ResponseMaker } from '../responses/response-maker.ts'
 import { heartbeatMs } from '../responses/response-records.ts'
 import type { ResponseEvent, ResponseObject, StoredItem } from '../responses/response-types.ts'
 import { withSource } from '../source.ts'
-import type { CallOptions, ChatCompletionChunk } from '../types.ts'
+import type { CallOptions } from '../types.ts'
 import { type ChunkStream, isClientClosed } from './chunk-stream.ts'
 import type { ServerContext } from './context.ts'
 import { GatewayError } from './errors.ts'
@@ -14,8 +14,8 @@ import type { Exchange } from './exchange.ts'
 import type { Basis } from './response-basis.ts'
 
 /** What a run makes, and what is kept with it. */
-export interface RunPlan {
-  builder: ResponseBuilder
+export interface RunPlan<Chunk> {
+  builder: ResponseMaker<Chunk>
   input: StoredItem[]
   basis: Basis
   userId: string | null
@@ -28,11 +28,11 @@ export interface RunPlan {
  * The making of one response, event by event. What is stored is stored before anybody sees it: an event before it is handed on,
  * and the response before its last event.
  */
-export class ResponseRun {
-  readonly builder: ResponseBuilder
+export class ResponseRun<Chunk> {
+  readonly builder: ResponseMaker<Chunk>
   /** For the calls of this run. */
   readonly call: CallOptions
-  readonly #plan: RunPlan
+  readonly #plan: RunPlan<Chunk>
   readonly #exchange: Exchange
   readonly #context: ServerContext
   readonly #controller = new AbortController()
@@ -42,7 +42,7 @@ export class ResponseRun {
   /** Somebody else has ended this response, or deleted it: nothing more of it may be kept. */
   #isSuperseded = false
 
-  constructor(plan: RunPlan, exchange: Exchange, context: ServerContext) {
+  constructor(plan: RunPlan<Chunk>, exchange: Exchange, context: ServerContext) {
     this.builder = plan.builder
     this.#plan = plan
     this.#exchange = exchange
@@ -95,7 +95,7 @@ export class ResponseRun {
   }
 
   /** Without anybody who asks for the events. */
-  async finish(opening: Promise<ChunkStream>): Promise<void> {
+  async finish(opening: Promise<ChunkStream<Chunk>>): Promise<void> {
     const events = this.events(opening)
     while (!(await events.next()).done);
   }
@@ -120,11 +120,11 @@ export class ResponseRun {
   }
 
   /** All events, to the last. Who stops asking for them cancels the response. */
-  async *events(opening: Promise<ChunkStream>): AsyncGenerator<ResponseEvent> {
+  async *events(opening: Promise<ChunkStream<Chunk>>): AsyncGenerator<ResponseEvent> {
     const { builder } = this
     const heartbeat = this.#isLogged ? setInterval(() => void this.#beat(), heartbeatMs) : undefined
     heartbeat?.unref()
-    let chunks: ChunkStream | undefined
+    let chunks: ChunkStream<Chunk> | undefined
     try {
       yield* await this.#keep(builder.start())
       if (this.#plan.isBackground) await this.saveOrWarn()
@@ -134,8 +134,7 @@ export class ResponseRun {
         yield* await this.#keep(builder.add(chunk))
       }
       const ending = await this.#conclude(builder.finish())
-      if (builder.response.status === 'failed')
-        chunks.fail(new GatewayError('upstream_truncated', 'the answer is not whole'))
+      if (builder.failure) chunks.fail(builder.failure)
       else chunks.finish()
       yield* ending
     } catch (error) {
@@ -148,7 +147,7 @@ export class ResponseRun {
   }
 
   /** What is read is left behind when the run is aborted, whether the client heeds that or not. */
-  async *#chunksOf(chunks: ChunkStream): AsyncGenerator<ChatCompletionChunk> {
+  async *#chunksOf(chunks: ChunkStream<Chunk>): AsyncGenerator<Chunk> {
     const { signal } = this.call
     try {
       let next = await unlessAborted(signal, () => chunks.first)
@@ -161,7 +160,7 @@ export class ResponseRun {
     }
   }
 
-  async #broken(error: unknown, chunks: ChunkStream | undefined): Promise<ResponseEvent[]> {
+  async #broken(error: unknown, chunks: ChunkStream<Chunk> | undefined): Promise<ResponseEvent[]> {
     const failure = chunks ? chunks.fail(error) : this.#exchange.noteFailure(error)
     if (this.#isSuperseded) return [numbered(errorEvent(failure), this.builder.sequence)]
     const isCancelled = this.#isCancelled || isClientClosed(failure)

@@ -1,79 +1,85 @@
-import { toChatRequest } from '../responses/chat-request.ts'
-import { toChunk } from '../responses/completion-chunk.ts'
 import { inputItems } from '../responses/input-items.ts'
+import { newResponseId } from '../responses/item-ids.ts'
 import { assertMetadata } from '../responses/metadata-limits.ts'
 import { asResponseRequest } from '../responses/request-schema.ts'
-import { ResponseBuilder } from '../responses/response-builder.ts'
 import { errorEvent, numbered } from '../responses/response-failure.ts'
 import type { ResponseRequest } from '../responses/response-types.ts'
-import { fitting } from '../responses/truncation.ts'
 import { readJSON } from './body.ts'
 import { ChunkStream, reportPartial } from './chunk-stream.ts'
 import type { Endpoint, ServerContext } from './context.ts'
-import { type Dispatch, dispatch } from './dispatch.ts'
-import { GatewayError } from './errors.ts'
+import { dispatch } from './dispatch.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
-import { basisOf } from './response-basis.ts'
+import { type Basis, basisOf } from './response-basis.ts'
 import { followResponse } from './response-follow.ts'
-import { ResponseRun } from './response-run.ts'
+import { nativeOrder, type Order, translatedOrder } from './response-order.ts'
+import { ResponseRun, type RunPlan } from './response-run.ts'
 import { EventStream } from './sse.ts'
-
-/** A response that is about to be made, and by whom. */
-interface Order extends Dispatch {
-  run: ResponseRun
-}
 
 /** `POST /v1/responses` */
 export const createResponse: Endpoint = async (exchange, context) => {
   const body = asResponseRequest(await readJSON(exchange.request, context.limits))
   assertMetadata(body)
-  const order = await orderOf(exchange, context, body)
+  const id = newResponseId()
+  const basis = await basisOf(exchange, context, body, id)
   try {
-    await order.run.claim()
-    if (body.background) await order.run.begin()
-    else return await (body.stream ? streamed(exchange, context, order) : whole(exchange, order))
-  } catch (error) {
-    order.run.release()
-    throw error
-  }
-  return inBackground(exchange, context, order, body.stream === true)
-}
-
-async function orderOf(exchange: Exchange, context: ServerContext, body: ResponseRequest): Promise<Order> {
-  const { userId } = exchange
-  const builder = new ResponseBuilder(body)
-  const basis = await basisOf(exchange, context, body, builder.id)
-  try {
-    const input = await context.responses.resolved(userId, inputItems(body, builder.id), basis.items)
-    const route = context.router.find(body.model)
-    const window = route?.entry.capabilities?.context_window ?? route?.entry.contextWindow?.(route.model)
-    const items = [...basis.items, ...input]
-    // What is wrong with the request is told of the request as it came.
-    if (body.truncation === 'auto') toChatRequest(body, items)
-    const sent = fitting(body, items, typeof window === 'number' ? window : undefined)
-    const chat = toChatRequest(body, sent, (warning) => exchange.warn(warning))
-    const dispatched = await dispatch(exchange, context, chat, basis.name)
-    const flags = { isStored: body.store !== false, isBackground: body.background === true }
-    return { ...dispatched, run: new ResponseRun({ builder, input, basis, userId, ...flags }, exchange, context) }
+    return await respond(exchange, context, body, id, basis)
   } catch (error) {
     basis.release()
     throw error
   }
 }
 
-async function whole(exchange: Exchange, { client, request, run }: Order): Promise<Response> {
-  const { builder } = run
+async function respond(
+  exchange: Exchange,
+  context: ServerContext,
+  body: ResponseRequest,
+  id: string,
+  basis: Basis,
+): Promise<Response> {
+  const { userId } = exchange
+  const input = await context.responses.resolved(userId, inputItems(body, id), basis.items)
+  const plan = { input, basis, userId, isStored: body.store !== false, isBackground: body.background === true }
+  const { model, user } = body
+  const addressed = user == null ? { model } : { model, user }
+  const { client, request } = await dispatch(exchange, context, addressed, basis.name)
+  const asked = { id, body, model: request.model, earlier: basis.items, input }
+  if (client.responses) return make(exchange, context, body, plan, nativeOrder(client.responses, asked))
+  const options = {
+    contextWindow: windowOf(context, body.model),
+    chunkChars: context.streamChunkChars,
+    onWarning: (warning: string) => exchange.warn(warning),
+  }
+  return make(exchange, context, body, plan, translatedOrder(client, asked, options))
+}
+
+async function make<Chunk>(
+  exchange: Exchange,
+  context: ServerContext,
+  { background, stream }: ResponseRequest,
+  plan: Omit<RunPlan<Chunk>, 'builder'>,
+  order: Order<Chunk>,
+): Promise<Response> {
+  const run = new ResponseRun({ ...plan, builder: order.builder }, exchange, context)
+  await run.claim()
+  if (!background) return stream ? streamed(exchange, context, order, run) : whole(exchange, order, run)
+  await run.begin()
+  return inBackground(exchange, context, order, run, stream === true)
+}
+
+function windowOf({ router }: ServerContext, model: string): number | undefined {
+  const route = router.find(model)
+  const window = route?.entry.capabilities?.context_window ?? route?.entry.contextWindow?.(route.model)
+  return typeof window === 'number' ? window : undefined
+}
+
+async function whole<Chunk>(exchange: Exchange, order: Order<Chunk>, run: ResponseRun<Chunk>): Promise<Response> {
+  const { builder, source } = order
   try {
-    const completion = await client.complete(request, run.call)
-    exchange.usage = completion.usage
-    builder.start()
-    builder.add(toChunk(completion))
-    builder.finish()
-    const { error } = builder.response
-    if (error) throw new GatewayError('upstream_truncated', error.message)
+    exchange.usage = await order.complete(run.call)
+    if (builder.failure) throw builder.failure
   } catch (error) {
-    reportPartial(exchange, request, error)
+    reportPartial(exchange, source.prompt, error)
     throw error
   }
   await run.settle()
@@ -82,13 +88,14 @@ async function whole(exchange: Exchange, { client, request, run }: Order): Promi
   return exchange.json(200, builder.response)
 }
 
-async function streamed(
+async function streamed<Chunk>(
   exchange: Exchange,
   context: ServerContext,
-  { client, request, run }: Order,
+  { source }: Order<Chunk>,
+  run: ResponseRun<Chunk>,
 ): Promise<Response> {
   exchange.stream = true
-  const chunks = await ChunkStream.open(exchange, context, client, request)
+  const chunks = await ChunkStream.from(exchange, context, source)
   await run.begin().catch((error: unknown) => {
     exchange.warn('the response could not be stored as it begins: it cannot be resumed', error)
   })
@@ -109,17 +116,20 @@ async function streamed(
 }
 
 /** The answer is at once; the response, which is stored as it begins, is made after it. */
-async function inBackground(
+async function inBackground<Chunk>(
   exchange: Exchange,
   context: ServerContext,
-  { client, request, run }: Order,
+  { source }: Order<Chunk>,
+  run: ResponseRun<Chunk>,
   isStreamed: boolean,
 ): Promise<Response> {
   const { builder, call } = run
   const queued = builder.response
-  const opening = ChunkStream.open(exchange, context, client, request, call)
+  const opening = ChunkStream.from(exchange, context, source, call)
   // It may fail before the run asks for it.
   opening.catch(() => {})
   context.backgroundRuns.add(eventsKey(exchange.userId, builder.id), run, run.finish(opening))
-  return isStreamed ? followResponse(exchange, context, builder.id, 0) : exchange.json(200, queued)
+  if (!isStreamed) return exchange.json(200, queued)
+  // It is made all the same.
+  return followResponse(exchange, context, builder.id, 0).catch((error: unknown) => exchange.fail(error))
 }

@@ -347,7 +347,7 @@ t.test('warnings: in a header, or in a comment at the end', async (t) => {
   const streamed = await ask(server, 'POST', '', { ...asked, stream: true })
   t.match(streamed.headers.get('x-signalbox-warning'), /max_tool_calls is ignored/)
   await streamIn(streamed)
-  t.match(warnings, [{ model: undefined, warning: /max_tool_calls/ }, { warning: /max_tool_calls/ }])
+  t.match(warnings, [{ model: 'm', warning: /max_tool_calls/ }, { warning: /max_tool_calls/ }])
 })
 
 t.test('include: logprobs', async (t) => {
