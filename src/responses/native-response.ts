@@ -91,7 +91,8 @@ export class NativeResponse implements ResponseMaker<ProviderEvent> {
     // The provider is taken at its word.
     const known = event as unknown as ResponseEvent
     if (!('response' in known)) applyEvent(this.#response.output, known)
-    return [...before, ...this.#numbered([event])]
+    const told = 'response_id' in event ? { ...event, response_id: this.id } : event
+    return [...before, ...this.#numbered([told])]
   }
 
   finish(): ResponseEvent[] {

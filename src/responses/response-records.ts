@@ -43,7 +43,7 @@ export class ResponseRecords {
     this.#timeoutMs = timeoutMs
   }
 
-  /** Resolves when any replica's {@link load} would find it. */
+  /** Resolves when any replica's {@link load} would find it, and {@link resolved} its items once it is over. */
   save(userId: string | null, { response, input, thread, block }: ResponseRecord): Promise<void> {
     const { id, output, ...rest } = response
     return this.#reach(async (store) => {
@@ -52,6 +52,8 @@ export class ResponseRecords {
       await Promise.all([
         store.set(userId, itemsKey(id), items),
         block && store.set(userId, blockKey(id), block as ThreadBlock),
+        // Items of providers that speak the API themselves keep ids that do not tell whose they are.
+        ...strangersIn(response).map((itemId) => store.set(userId, ownerKey(itemId), { owner: id })),
       ])
       await store.set(userId, id, { version: 1, response: { id, ...rest }, thread })
     })
@@ -94,8 +96,12 @@ export class ResponseRecords {
 
   /** The items with what references stand for in their place; one that leads nowhere stays. */
   async resolved(userId: string | null, items: readonly StoredItem[]): Promise<StoredItem[]> {
-    const references = items.filter(({ type }) => type === 'item_reference')
-    const owners = [...new Set(references.flatMap(({ id }) => responseIdOf(id ?? '') ?? []))]
+    const named = items.flatMap(({ type, id }) => (type === 'item_reference' && id ? [id] : []))
+    if (named.length === 0) return [...items]
+    const strangers = named.filter((id) => !responseIdOf(id))
+    const owned = strangers.length ? await this.#reach((store) => store.getMany(userId, strangers.map(ownerKey))) : []
+    const told = owned.flatMap((entry) => (isObject(entry) && typeof entry.owner === 'string' ? [entry.owner] : []))
+    const owners = [...new Set([...named.flatMap((id) => responseIdOf(id) ?? []), ...told])]
     if (owners.length === 0) return [...items]
     const found = await this.#reach((store) => store.getMany(userId, owners.map(itemsKey)))
     const known = new Map(
@@ -135,6 +141,12 @@ export class ResponseRecords {
 const itemsKey = (id: string): string => `items:${id}`
 const blockKey = (id: string): string => `block:${id}`
 const lifeKey = (id: string): string => `life:${id}`
+const ownerKey = (itemId: string): string => `owner:${itemId}`
+
+const strangersIn = ({ status, output }: ResponseObject): string[] =>
+  status === 'queued' || status === 'in_progress'
+    ? []
+    : output.flatMap(({ id }) => (id && responseIdOf(id) === undefined ? [id] : []))
 
 const allOf = ({ input, output }: Items): StoredItem[] => [...input, ...(output as StoredItem[])]
 
