@@ -31,7 +31,8 @@ t.test('create, retrieve, list its input, delete', async (t) => {
   t.match(line, { status: 200, outcome: 'ok' })
   t.ok(Math.abs(Number(line?.costUsd) - costUsd) < 1e-12, `${line?.costUsd} is ${costUsd}`)
   await client.responses.delete(created.id)
-  await t.rejects(client.responses.retrieve(created.id), { status: 404 })
+  const gone = await client.responses.retrieve(created.id).catch((error: unknown) => error)
+  t.type(gone, OpenAI.NotFoundError)
 })
 
 t.test('streamed, with the helper that puts it together', async (t) => {
