@@ -118,3 +118,24 @@ t.test('a provider cannot end it, or take it over, in the middle', async (t) => 
   const [event] = native.add({ type: 'response.created', response: said })
   t.match(event, { response: { id: native.id, status: 'in_progress', store: false, metadata: { a: 'b' } } })
 })
+
+t.test('what makes no sense passes, and harms nothing', async (t) => {
+  const native = new NativeResponse(request)
+  const odd: ProviderEvent[] = [
+    { type: 'response.created', response: { output: null } },
+    { type: 'response.in_progress', response: 'none' },
+    { type: 'response.output_item.added', output_index: 0, item: null },
+    { type: 'response.output_item.added', output_index: 0, item: { type: 'brand_new', id: 'bn_1' } },
+    { type: 'response.output_text.delta', output_index: 0, content_index: 3, delta: 'x' },
+    { type: 'response.output_text.delta', output_index: 7, content_index: 0, delta: 'x' },
+    { type: 'response.reasoning_summary_text.delta', output_index: 0, summary_index: 0, delta: 'x' },
+    { type: 'response.output_text.annotation.added', output_index: 0, content_index: 0 },
+  ]
+  const log = odd.flatMap((event) => native.add(event))
+  t.strictSame(
+    log.map(({ type }) => type),
+    odd.map(({ type }) => type),
+  )
+  native.fail(new GatewayError('upstream_connection_lost', 'lost'))
+  t.match(native.response, { status: 'failed', output: [{ type: 'brand_new', id: 'bn_1' }] })
+})

@@ -409,7 +409,9 @@ t.test('a response that the provider itself calls failed leaks nothing, and is a
   t.match(lastOf(events), { status: 'failed', error: { code: 'server_error' } })
   t.notMatch(JSON.stringify(events), /secret/)
   t.match(responses, [{ outcome: 'stream_error', errorCode: 'upstream_error' }])
-  t.match(completions, [{ usage: { completion_tokens: 7 } }])
+  upstream.next(up.responses({ ending: 'failed', items: [] }))
+  t.match(lastOf(await streamIn(stream(server))), { status: 'failed', output: [] })
+  t.match(completions, [{ usage: { completion_tokens: 7 } }, { usage: { completion_tokens: 7 } }], 'both were counted')
   upstream.next(up.responses({ ending: 'incomplete' }))
   t.match(lastOf(await streamIn(stream(server))), {
     status: 'incomplete',
