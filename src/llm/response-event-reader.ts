@@ -18,6 +18,8 @@ export class ResponseEventReader implements EventReader {
   }
 
   read(data: string, name?: string): void {
+    // Of chat completions; some servers end every stream with it.
+    if (data === '[DONE]') return
     const event = parseAnswer(data)
     const type = event?.type ?? name
     if (!event || typeof type !== 'string') {

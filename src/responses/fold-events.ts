@@ -29,7 +29,7 @@ const growing: Readonly<Record<string, string>> = {
 /** Changes the items in place. An event of a type that is not known changes nothing: its item comes again when it is done. */
 export function applyEvent(output: OutputItem[], event: OutputEvent): void {
   if (event.type === 'response.output_item.added' || event.type === 'response.output_item.done') {
-    output[event.output_index] = structuredClone(event.item) as OutputItem
+    if (isObject(event.item)) output[event.output_index] = structuredClone(event.item) as OutputItem
     return
   }
   const item: unknown = 'output_index' in event ? output[event.output_index] : undefined

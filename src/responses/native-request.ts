@@ -1,10 +1,8 @@
 import type { ChatRequest, ProviderRequest } from '../types.ts'
-import { isCall, isCallOutput } from './call-pairs.ts'
 import { responseIdOf } from './item-ids.ts'
+import { typeOf } from './item-schema.ts'
 import { unsealed } from './provider-state.ts'
 import type { InputItem, ResponseRequest, StoredItem } from './response-types.ts'
-
-type Item = StoredItem | InputItem
 
 /**
  * Items that others name by their id, or that have no place without one. All other ids are left out: the provider, which stores
@@ -45,28 +43,26 @@ export function toProviderRequest(
   return { ...passed, ...(items.length === 0 && input == null ? {} : { input: items }), store: false }
 }
 
-const isReference = (item: InputItem): boolean => item.type === 'item_reference' || !('type' in item || 'role' in item)
+type Fields = Readonly<Record<string, unknown>>
+
+const isReference = (item: InputItem): boolean => typeOf({ ...item }) === 'item_reference'
 
 /** What a provider can make use of that has stored none of it. */
-function sendable(items: readonly Item[]): object[] {
-  const answered = new Set(items.flatMap((item) => (isStored(item) && isCallOutput(item) ? [item.call_id] : [])))
-  return items.flatMap((item) => {
-    const { id, encrypted_content: sealed, ...rest }: Fields = { ...item }
-    const state = typeof sealed === 'string' && !unsealed(sealed) ? { encrypted_content: sealed } : {}
-    // A thought that is not sealed by the provider itself is known only to who has stored it.
-    if (item.type === 'reasoning' && !('encrypted_content' in state)) return []
-    // What was cut off is no use to anybody, unless somebody has answered it, or it is a text.
-    if (rest.status === 'incomplete' && item.type !== 'message') {
-      if (!(isStored(item) && isCall(item) && answered.has(item.call_id))) return []
-    }
-    const isKnown = typeof id === 'string' && identified.has(String(item.type)) && !responseIdOf(id)
+function sendable(items: readonly (StoredItem | InputItem)[]): object[] {
+  const fields = items.map((item): Fields => ({ ...item }))
+  const answered = new Set(fields.flatMap(({ type, call_id }) => (String(type).endsWith('_output') ? [call_id] : [])))
+  return fields.flatMap((item) => {
+    const { id, encrypted_content: content, ...rest } = item
+    const type = String(typeOf(item))
+    const state = typeof content === 'string' && !unsealed(content) ? { encrypted_content: content } : {}
+    // A thought that the provider has not sealed itself is known only to who has stored it.
+    if (type === 'reasoning' && !('encrypted_content' in state)) return []
+    // What was cut off is no use to anybody, unless it is a text, or somebody has answered it.
+    if (item.status === 'incomplete' && type !== 'message' && !answered.has(item.call_id)) return []
+    const isKnown = typeof id === 'string' && identified.has(type) && !responseIdOf(id)
     return [{ ...(isKnown ? { id } : {}), ...rest, ...state }]
   })
 }
-
-type Fields = { id?: unknown; encrypted_content?: unknown; status?: unknown; [field: string]: unknown }
-
-const isStored = (item: Item): item is StoredItem => item.type !== undefined
 
 /** What is no text, however long. */
 const noText = new Set(['encrypted_content', 'file_data', 'id', 'image_url', 'input_audio', 'result', 'tools'])

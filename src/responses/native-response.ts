@@ -91,7 +91,8 @@ export class NativeResponse implements ResponseMaker<ProviderEvent> {
     // The provider is taken at its word.
     const known = event as unknown as ResponseEvent
     if (!('response' in known)) applyEvent(this.#response.output, known)
-    return [...before, ...this.#numbered([event])]
+    const told = 'response_id' in event ? { ...event, response_id: this.id } : event
+    return [...before, ...this.#numbered([told])]
   }
 
   finish(): ResponseEvent[] {
@@ -134,11 +135,12 @@ export class NativeResponse implements ResponseMaker<ProviderEvent> {
     return this.#sequence === 0 ? this.#numbered([this.#lifecycle('response.created')]) : []
   }
 
-  /** Some servers tell the items only once, as they come: an empty list takes none of them back. */
+  /** Some servers tell the items only once, as they come: what is no list of items takes none of them back. */
   #take(told: Readonly<Record<string, unknown>>): void {
     const { output } = this.#response
-    this.#response = { ...this.#response, ...structuredClone(told), ...this.#owned }
-    if (this.#response.output.length === 0) this.#response.output = output
+    const isTold = Array.isArray(told.output) && told.output.length > 0
+    const kept = isTold ? {} : { output }
+    this.#response = { ...this.#response, ...structuredClone(told), ...kept, ...this.#owned }
   }
 
   /** What the gateway or the provider got wrong says so, and leaks nothing. */

@@ -43,7 +43,7 @@ export class ResponseRecords {
     this.#timeoutMs = timeoutMs
   }
 
-  /** Resolves when any replica's {@link load} would find it. */
+  /** Resolves when any replica's {@link load} would find it, and {@link resolved} its items once it is over. */
   save(userId: string | null, { response, input, thread, block }: ResponseRecord): Promise<void> {
     const { id, output, ...rest } = response
     return this.#reach(async (store) => {
@@ -52,6 +52,8 @@ export class ResponseRecords {
       await Promise.all([
         store.set(userId, itemsKey(id), items),
         block && store.set(userId, blockKey(id), block as ThreadBlock),
+        // Items of providers that speak the API themselves keep ids that do not tell whose they are.
+        ...strangersIn(response).map((itemId) => store.set(userId, ownerKey(itemId), { owner: id })),
       ])
       await store.set(userId, id, { version: 1, response: { id, ...rest }, thread })
     })
@@ -99,8 +101,11 @@ export class ResponseRecords {
     known: readonly StoredItem[] = [],
   ): Promise<StoredItem[]> {
     const byId = new Map(known.map((item) => [item.id, item]))
-    const open = items.filter(({ type, id }) => type === 'item_reference' && !byId.has(id))
-    const owners = [...new Set(open.flatMap(({ id }) => responseIdOf(id ?? '') ?? []))]
+    const open = items.flatMap(({ type, id }) => (type === 'item_reference' && id && !byId.has(id) ? [id] : []))
+    const strangers = open.filter((id) => !responseIdOf(id))
+    const owned = strangers.length ? await this.#reach((store) => store.getMany(userId, strangers.map(ownerKey))) : []
+    const told = owned.flatMap((entry) => (isObject(entry) && typeof entry.owner === 'string' ? [entry.owner] : []))
+    const owners = [...new Set([...open.flatMap((id) => responseIdOf(id) ?? []), ...told])]
     const found = owners.length > 0 ? await this.#reach((store) => store.getMany(userId, owners.map(itemsKey))) : []
     for (const item of found.filter(isItems).flatMap(allOf)) byId.set(item.id, item)
     return items.map((item) => (item.type === 'item_reference' ? (byId.get(item.id) ?? item) : item))
@@ -134,6 +139,12 @@ export class ResponseRecords {
 const itemsKey = (id: string): string => `items:${id}`
 const blockKey = (id: string): string => `block:${id}`
 const lifeKey = (id: string): string => `life:${id}`
+const ownerKey = (itemId: string): string => `owner:${itemId}`
+
+const strangersIn = ({ status, output }: ResponseObject): string[] =>
+  status === 'queued' || status === 'in_progress'
+    ? []
+    : output.flatMap(({ id }) => (id && responseIdOf(id) === undefined ? [id] : []))
 
 const allOf = ({ input, output }: Items): StoredItem[] => [...input, ...(output as StoredItem[])]
 
