@@ -120,13 +120,14 @@ export class ConversationRecords {
   }
 }
 
-/** Without those that are in it already. */
+/** With what is added; what is there already is not added again. */
 export function withItems(
   items: readonly ConversationItem[],
   added: readonly ConversationItem[],
 ): readonly ConversationItem[] {
-  const known = new Set(items.map(({ id }) => id))
-  return [...items, ...added.filter(({ id }) => !known.has(id))]
+  const byId = new Map(items.map((item) => [item.id, item]))
+  for (const item of added) if (!byId.has(item.id)) byId.set(item.id, item)
+  return [...byId.values()]
 }
 
 function refuse(cause: unknown): never {

@@ -369,6 +369,16 @@ t.test('store: false: the turn is in the conversation, the response nowhere', as
   t.strictSame(await itemsOf(server, { id }), [...said, 'user three', 'assistant You said: three'], 'and adds nothing')
 })
 
+t.test('an item of another response that the input names twice is added once', async (t) => {
+  const server = serving()
+  const other = await responseIn(ask(server, 'POST', '', { model: 'm', input: 'else' }))
+  const conversation = await begin(server)
+  const reference = { type: 'item_reference', id: other.output[0]?.id }
+  await responseIn(take(server, conversation, { input: [reference, reference, user('one')] }))
+  const items = ['assistant You said: else', 'user one', 'assistant You said: one']
+  t.strictSame(await itemsOf(server, conversation), items)
+})
+
 t.test('nothing goes on from a turn but its conversation', async (t) => {
   const server = serving()
   const conversation = await begin(server)
