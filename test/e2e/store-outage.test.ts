@@ -258,3 +258,36 @@ t.test('slower than the time of a command', async (t) => {
     },
   )
 })
+
+t.test('lost while a model answers: the answer is delivered, soon and with a warning', async (t) => {
+  const turn = { path: chat, body: { model: 'helper', messages }, conversation: 'midway' }
+  const create = { path: responses, body: { model, input: 'hello' } }
+  const calls: Record<string, Call> = {
+    'a turn': turn,
+    'a turn, streamed': { ...turn, body: { ...turn.body, stream: true } },
+    'a response': create,
+    'a response, streamed': { ...create, body: { ...create.body, stream: true } },
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    const lost = Promise.withResolvers<void>()
+    const asked = upstream.requests.length
+    upstream.next(async (request, exchange) => {
+      await lost.promise
+      await completion()(request, exchange)
+    })
+    const answering = ask(call)
+    await upstream.request(asked)
+    proxy.blackHole = true
+    const lostAt = performance.now()
+    lost.resolve()
+    const { status, headers, text } = await answering
+    const took = Math.round(performance.now() - lostAt)
+    t.equal(status, 200, name)
+    t.match(text, /said.*hello/s)
+    t.match(headers.get('x-signalbox-warning') ?? text, /could not be (saved|stored)/)
+    // To begin it and to end it.
+    t.ok(took < 2 * commandTimeoutMs + marginMs, `${name}: after ${took} ms`)
+    proxy.blackHole = false
+    while ((await ask(create)).status !== 200) await sleep(20)
+  }
+})
