@@ -29,14 +29,15 @@ interface Remembered {
 export class ResponseStore {
   readonly #persistence: Persistence
   readonly #keyPrefix: string
-  readonly #ttlSeconds: number
+  /** How long an entry is kept, unless it has a time of its own. */
+  readonly ttlSeconds: number
   readonly #memory: LRUCache<string, Remembered>
 
   constructor(options: ResponseStoreOptions = {}) {
     const { persistence, keyPrefix = 'response:', memoryCapacity = 10_000, ttlSeconds = 30 * 86_400 } = options
     this.#persistence = persistence ?? new MemoryPersistence({ maxEntries: memoryCapacity })
     this.#keyPrefix = keyPrefix
-    this.#ttlSeconds = ttlSeconds
+    this.ttlSeconds = ttlSeconds
     this.#memory = new LRUCache({ max: memoryCapacity })
   }
 
@@ -68,7 +69,7 @@ export class ResponseStore {
   /** `ttlSeconds`: default that of the store. */
   async set(userId: string | null, id: string, value: object, options: { ttlSeconds?: number } = {}): Promise<void> {
     await this.#persistence.set(userKey(this.#keyPrefix, userId, id), value, {
-      ttlSeconds: options.ttlSeconds ?? this.#ttlSeconds,
+      ttlSeconds: options.ttlSeconds ?? this.ttlSeconds,
     })
   }
 
