@@ -20,6 +20,7 @@ export type OaiServerPluginOptions = Pick<
   | 'streamChunkChars'
   | 'responseStore'
   | 'responseStorePersistence'
+  | 'completionIndex'
   | 'eventLog'
   | 'prices'
   | 'leases'

@@ -3,6 +3,7 @@ import { HiddenSteps } from '../agent/hidden-steps.ts'
 import type { AgentLoaderPlugin, ConversationLoaderPlugin } from '../agent/loaders.ts'
 import type { AuthPlugin, AuthVerifyResult } from '../auth/auth-plugin.ts'
 import { authenticate } from '../auth/authenticate.ts'
+import { CompletionRecords } from '../completions/completion-records.ts'
 import { HookBus } from '../hooks/hook-bus.ts'
 import { ResponseRecords } from '../responses/response-records.ts'
 import { ModelRouter, type ServerEntry } from '../router/model-router.ts'
@@ -10,8 +11,10 @@ import type { EventLog } from '../store/event-log.ts'
 import type { Leases } from '../store/lease.ts'
 import { MemoryEventLog } from '../store/memory-event-log.ts'
 import { MemoryPersistence } from '../store/memory-persistence.ts'
+import { PersistedIndex } from '../store/persisted-index.ts'
 import type { Persistence } from '../store/persistence.ts'
 import { ResponseStore } from '../store/response-store.ts'
+import type { SortedIndex } from '../store/sorted-index.ts'
 import { BackgroundRuns } from './background-runs.ts'
 import type { Prices } from './bill.ts'
 import { type BodyLimits, defaultBodyLimits } from './body.ts'
@@ -27,6 +30,13 @@ import { OpenExchanges } from './open-exchanges.ts'
 import { Readiness } from './readiness.ts'
 import { createResponse } from './responses.ts'
 import { RouteTable } from './route-table.ts'
+import {
+  deleteCompletion,
+  listCompletionMessages,
+  listCompletions,
+  retrieveCompletion,
+  updateCompletion,
+} from './stored-completions.ts'
 import { cancelResponse, deleteResponse, listInputItems, retrieveResponse } from './stored-responses.ts'
 
 export interface OaiServerOptions {
@@ -43,7 +53,9 @@ export interface OaiServerOptions {
   /** Default: a fresh one in memory, or on `responseStorePersistence`. Pass one to share it across servers. */
   responseStore?: ResponseStore
   responseStorePersistence?: Persistence
-  /** Where the events of stored responses are, for who loses its connection. Default: in memory, for an hour. */
+  /** Which chat completions of a user are stored, for who lists them. Default: in memory. */
+  completionIndex?: SortedIndex
+  /** Where the events of stored responses are, and of resumable streams, for who loses its connection. Default: in memory, for an hour. */
   eventLog?: EventLog
   /** Characters a chunk, for clients that cannot stream. Default 40. */
   streamChunkChars?: number
@@ -117,6 +129,11 @@ export class OaiServer {
     ['GET', '/v1/models', listModels],
     ['GET', '/v1/models/{id}', retrieveModel],
     ['POST', '/v1/chat/completions', createChatCompletion],
+    ['GET', '/v1/chat/completions', listCompletions],
+    ['GET', '/v1/chat/completions/{id}', retrieveCompletion],
+    ['POST', '/v1/chat/completions/{id}', updateCompletion],
+    ['DELETE', '/v1/chat/completions/{id}', deleteCompletion],
+    ['GET', '/v1/chat/completions/{id}/messages', listCompletionMessages],
     ['POST', '/v1/embeddings', createEmbeddings],
     ['POST', '/v1/responses', createResponse],
     ['GET', '/v1/responses/{id}', retrieveResponse],
@@ -145,6 +162,11 @@ export class OaiServer {
         timeoutMs: loaderTimeoutMs,
       }),
       responses: new ResponseRecords(this.responseStore, loaderTimeoutMs),
+      completions: new CompletionRecords({
+        store: this.responseStore,
+        index: options.completionIndex ?? new PersistedIndex(new MemoryPersistence()),
+        timeoutMs: loaderTimeoutMs,
+      }),
       eventLog: options.eventLog ?? new MemoryEventLog(),
       backgroundRuns: new BackgroundRuns(),
       router: this.router,

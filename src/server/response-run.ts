@@ -17,8 +17,9 @@ export type RunPlan = Omit<ResponseRecord, 'response'> & {
   builder: ResponseBuilder
   userId: string | null
   isStored: boolean
-  /** It goes on when its client leaves. */
   isBackground: boolean
+  /** It goes on when its client leaves, as all do that are made in the background. */
+  isDetached: boolean
 }
 
 /**
@@ -45,12 +46,12 @@ export class ResponseRun {
     this.#exchange = exchange
     this.#context = context
     this.#key = eventsKey(plan.userId, plan.builder.id)
-    this.call = plan.isBackground ? { ...exchange.call, signal: this.#controller.signal } : exchange.call
+    this.call = plan.isDetached ? { ...exchange.call, signal: this.#controller.signal } : exchange.call
   }
 
   /** Ends it for a reason that those who wait are told. */
   abort(reason: unknown): void {
-    if (this.#plan.isBackground) this.#controller.abort(reason)
+    if (this.#plan.isDetached) this.#controller.abort(reason)
     else this.#exchange.abort(reason)
   }
 

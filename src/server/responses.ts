@@ -11,6 +11,7 @@ import { fitting } from '../responses/truncation.ts'
 import { readJSON } from './body.ts'
 import { ChunkStream, reportPartial } from './chunk-stream.ts'
 import type { Endpoint, ServerContext } from './context.ts'
+import { Detached } from './detached.ts'
 import { type Dispatch, dispatch } from './dispatch.ts'
 import { GatewayError } from './errors.ts'
 import { eventsKey } from './events-key.ts'
@@ -18,11 +19,13 @@ import type { Exchange } from './exchange.ts'
 import { followResponse } from './response-follow.ts'
 import { ResponseRun } from './response-run.ts'
 import { currentRecord, isUnderWay } from './response-state.ts'
+import { isResumable } from './resumable.ts'
 import { EventStream } from './sse.ts'
 
 /** A response that is about to be made, and by whom. */
 interface Order extends Dispatch {
   run: ResponseRun
+  isDetached: boolean
 }
 
 /** `POST /v1/responses` */
@@ -53,8 +56,10 @@ async function orderOf(exchange: Exchange, context: ServerContext, body: Respons
   const chat = toChatRequest(body, sent, (warning) => exchange.warn(warning))
   const dispatched = await dispatch(exchange, context, chat, thread.root)
   const kept = { input, thread, ...(block ? { block } : {}), isStored: body.store !== false }
-  const plan = { ...kept, builder, userId, isBackground: body.background === true }
-  return { ...dispatched, run: new ResponseRun(plan, exchange, context) }
+  const isBackground = body.background === true
+  const isDetached = isBackground || (kept.isStored && body.stream === true && isResumable(exchange))
+  const plan = { ...kept, builder, userId, isBackground, isDetached }
+  return { ...dispatched, isDetached, run: new ResponseRun(plan, exchange, context) }
 }
 
 async function historyOf(
@@ -106,15 +111,18 @@ async function whole(exchange: Exchange, { client, request, run }: Order): Promi
 async function streamed(
   exchange: Exchange,
   context: ServerContext,
-  { client, request, run }: Order,
+  { client, request, run, isDetached }: Order,
 ): Promise<Response> {
   exchange.stream = true
-  const chunks = await ChunkStream.open(exchange, context, client, request)
+  const chunks = await ChunkStream.open(exchange, context, client, request, run.call)
   await run.begin().catch((error: unknown) => {
     exchange.warn('the response could not be stored as it begins: it cannot be resumed', error)
   })
+  const made = run.events(Promise.resolve(chunks))
+  const detached = isDetached ? new Detached(made) : undefined
+  if (detached) context.backgroundRuns.add(eventsKey(exchange.userId, run.builder.id), run, detached.over)
   return exchange.eventStream(
-    new EventStream(run.events(Promise.resolve(chunks)), {
+    new EventStream(detached ?? made, {
       named: true,
       keepAliveNow: chunks.isLate,
       keepAliveMs: context.keepAliveMs,
@@ -124,7 +132,10 @@ async function streamed(
         return warnings && `warning ${warnings}`
       },
       onError: (error) => numbered(errorEvent(chunks.fail(error)), run.builder.sequence),
-      onCancel: (reason) => chunks.leave(reason),
+      onCancel(reason) {
+        if (detached) exchange.end(200, 'client_closed', 'client_closed')
+        else chunks.leave(reason)
+      },
     }),
   )
 }

@@ -18,6 +18,8 @@ export interface EventStreamOptions<T> {
   encode(item: T): object | undefined
   /** As in the Responses API: each event has its `type` for a name, and nothing follows the last one. Default false. */
   named?: boolean
+  /** The number of the first event: each has its number as its id, `[DONE]` too. Default: they have none. */
+  firstId?: number
   /** A comment goes out whenever nothing else has for this long, in milliseconds. */
   keepAliveMs: number
   /** Sends the comment at once: the wait for the first item has already taken that long. */
@@ -48,12 +50,14 @@ export class EventStream<T> {
   readonly #items: AsyncIterator<T>
   readonly #options: EventStreamOptions<T>
   #timer: ReturnType<typeof setInterval> | undefined
+  #nextId: number | undefined
   #idle = true
   #cancelled = false
 
   constructor(items: AsyncIterator<T>, options: EventStreamOptions<T>) {
     this.#items = items
     this.#options = options
+    this.#nextId = options.firstId
   }
 
   /** Sends all there is, to one sink only. Asks for an item when there is room for it. */
@@ -85,7 +89,12 @@ export class EventStream<T> {
   }
 
   #eventOf(value: object): string {
+    if (this.#nextId !== undefined) return this.#idLine() + dataOf(value)
     return this.#options.named ? nameOf(value) + dataOf(value) : dataOf(value)
+  }
+
+  #idLine(): string {
+    return this.#nextId === undefined ? '' : `id: ${this.#nextId++}\n`
   }
 
   async #sendItems(sink: EventSink): Promise<void> {
@@ -104,6 +113,6 @@ export class EventStream<T> {
     const comment = onDone()
     clearInterval(this.#timer)
     if (comment) sink.write(`: ${comment}\n\n`)
-    if (!this.#options.named) sink.write(doneEvent)
+    if (!this.#options.named) sink.write(this.#idLine() + doneEvent)
   }
 }
