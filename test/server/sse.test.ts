@@ -315,3 +315,16 @@ t.test('named events carry their type, and nothing follows the last one', async 
   )
   t.strictSame(log, ['done'])
 })
+
+t.test('events can be numbered, the end and an error too', async (t) => {
+  const { stream } = open(count(2), { firstId: 7 })
+  t.equal(await textOf(stream), 'id: 7\ndata: {"n":1}\n\nid: 8\ndata: {"n":2}\n\nid: 9\ndata: [DONE]\n\n')
+  async function* broken() {
+    yield { n: 1 }
+    throw new Error('broken')
+  }
+  t.equal(
+    await textOf(open(broken(), { firstId: 1 }).stream),
+    'id: 1\ndata: {"n":1}\n\nid: 2\ndata: {"error":{"message":"told to the client"}}\n\n',
+  )
+})
