@@ -6,6 +6,7 @@ import {
   defineTool,
   FilePersistence,
   type HookEvents,
+  type LLMClient,
   MemoryPersistence,
   OaiServer,
   type OaiServerOptions,
@@ -140,6 +141,32 @@ t.test('a stream that fails, or is left, is not stored', async (t) => {
   await eventually(() => server.openRequests === 0)
   upstream.next(up.failWith(500))
   t.match(await errorIn(create(server)), { status: 502 })
+  t.strictSame((await listIn(ask(server, 'GET', ''))).data, [])
+})
+
+t.test('one that is left as it ends is not stored either, whether its client heeds that or not', async (t) => {
+  const gate = Promise.withResolvers<void>()
+  const ended = Promise.withResolvers<void>()
+  const deaf: LLMClient = {
+    ...{ provider: 'deaf', model: 'deaf' },
+    complete: (...args) => lab.complete(...args),
+    async *stream(request) {
+      yield* lab.stream(request)
+      await gate.promise
+      ended.resolve()
+    },
+  }
+  const server = serving({ entries: [{ model: 'm', client: deaf }] })
+  const reader = ((await create(server, { stream: true })).body as ReadableStream<Uint8Array>).getReader()
+  let text = ''
+  while (!text.includes('"finish_reason":"stop"')) text += Buffer.from((await reader.read()).value ?? []).toString()
+  // It waits for what comes next.
+  reader.read().catch(() => {})
+  await new Promise((resolve) => setImmediate(resolve))
+  void reader.cancel()
+  gate.resolve()
+  await ended.promise
+  await new Promise((resolve) => setImmediate(resolve))
   t.strictSame((await listIn(ask(server, 'GET', ''))).data, [])
 })
 
