@@ -1,4 +1,5 @@
 import { bounded } from '../agent/bounded.ts'
+import { EventsGoneError } from '../store/event-log.ts'
 import { type CompletionEvent, firstId, isDone, isError } from './completion-events.ts'
 import type { ServerContext } from './context.ts'
 import { GatewayError } from './errors.ts'
@@ -17,7 +18,6 @@ export async function followCompletion(
   id: string,
   lastId: number,
 ): Promise<Response> {
-  exchange.stream = true
   const from = Math.max(firstId, lastId + 1)
   const source = { key: eventsKey(exchange.userId, id), gone: () => gone(exchange, context, id) }
   // What is not there can still be told by its status.
@@ -25,11 +25,15 @@ export async function followCompletion(
   const { done: isSeen } = await present.next()
   await present.return(undefined)
   if (isSeen) return exchange.empty(204)
+  exchange.stream = true
   return exchange.eventStream(
     new EventStream(follow(exchange, context, id, from), {
-      firstId: from,
+      numbered: { firstId: from, isLast: isError },
       keepAliveMs: context.keepAliveMs,
-      encode: (event) => event,
+      encode(event) {
+        if (isError(event)) exchange.end(200, 'stream_error', event.error.code ?? undefined)
+        return event
+      },
       onDone() {
         exchange.end(200, 'ok')
         return ''
@@ -47,7 +51,7 @@ export async function followCompletion(
   )
 }
 
-/** Ends as the completion did. @throws GatewayError with the error that was its end */
+/** Ends as the completion did: with its error, or after its last chunk. */
 async function* follow(
   exchange: Exchange,
   context: ServerContext,
@@ -60,9 +64,8 @@ async function* follow(
   for await (const batch of readEvents(exchange, context, source, from, lookMs)) {
     for (const event of batch) {
       if (isDone(event)) return
-      // As it was told to the others.
-      if (isError(event)) throw new GatewayError('response_interrupted', event.error.message, { body: event })
       yield event
+      if (isError(event)) return
     }
     next += batch.length
     if (batch.length > 0) isDead = false
@@ -76,16 +79,33 @@ async function* follow(
 }
 
 const interrupted = (): GatewayError =>
-  new GatewayError('response_interrupted', 'the process that made this completion is gone')
+  new GatewayError(
+    'response_interrupted',
+    'the process that made this completion is gone, or could not keep its events',
+  )
 
 /** What the client is told of events that are not there: whether there is, or was, such a completion at all. */
 async function gone(exchange: Exchange, context: ServerContext, id: string): Promise<GatewayError> {
   const { userId } = exchange
-  const isKnown = (await context.responses.isAlive(userId, id)) || (await context.completions.load(userId, id))
+  const isKnown =
+    (await hasLog(context, eventsKey(userId, id))) ||
+    (await context.responses.isAlive(userId, id)) ||
+    (await context.completions.load(userId, id))
   if (!isKnown) return notFound(id)
   return new GatewayError('invalid_request', 'the events of this completion are not kept (any more)', {
     param: 'Last-Event-ID',
   })
+}
+
+/** Whether there is a log, of which only the beginning has gone. */
+async function hasLog({ eventLog }: ServerContext, key: string): Promise<boolean> {
+  try {
+    for await (const _batch of eventLog.read(key, Number.MAX_SAFE_INTEGER, { idleMs: 0 })) break
+    return true
+  } catch (error) {
+    if (error instanceof EventsGoneError) return false
+    throw error
+  }
 }
 
 /** It was not stored, or is gone, or another user's. */

@@ -4,7 +4,7 @@ import { heartbeatMs } from '../responses/response-records.ts'
 import { withSource } from '../source.ts'
 import type { CallOptions, ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
 import { ChunkStream } from './chunk-stream.ts'
-import { begun, type CompletionEvent, done, firstId } from './completion-events.ts'
+import { begun, type CompletionEvent, done, firstId, isError } from './completion-events.ts'
 import type { ServerContext } from './context.ts'
 import { Detached } from './detached.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
@@ -32,7 +32,7 @@ export async function streamDetached(
   exchange.addHeader(resumeHeader, `/v1/chat/completions/${kept.id}`)
   return exchange.eventStream(
     new EventStream(events, {
-      firstId,
+      numbered: { firstId, isLast: isError },
       keepAliveNow: chunks.isLate,
       keepAliveMs: context.keepAliveMs,
       encode: (event) => event,
@@ -89,7 +89,7 @@ class CompletionRun {
     }
   }
 
-  /** All events but the last, which is told by how they end. */
+  /** All events but `[DONE]`, which is told by their end. */
   async *events(chunks: ChunkStream, asked: ChatRequest): AsyncGenerator<CompletionEvent> {
     const wantsUsage = asked.stream_options?.include_usage === true
     this.#heartbeat = setInterval(() => void this.#kept.beat().catch(() => {}), heartbeatMs)
@@ -104,8 +104,9 @@ class CompletionRun {
       await this.#keep(done, true)
     } catch (error) {
       const failure = chunks.fail(error)
-      await this.#keep(failure.toBody(), true)
-      throw failure
+      const told = failure.toBody()
+      // A body that does not look like an error, of somebody's own, would not be known as the last.
+      yield await this.#keep(isError(told) ? told : new GatewayError(failure.kind, failure.message).toBody(), true)
     } finally {
       clearInterval(this.#heartbeat)
     }

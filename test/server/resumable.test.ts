@@ -244,6 +244,33 @@ t.test('a log that fails, or is lost, costs the resumption and nothing else', as
   }
 })
 
+t.test('a log that fails while it is followed: nothing is skipped when that is tried again', async (t) => {
+  const memory = new MemoryEventLog()
+  let reads = 0
+  const log: EventLog = {
+    append: (...args) => memory.append(...args),
+    async *read(...args) {
+      const isLook = reads++ % 2 === 0
+      for await (const batch of memory.read(...args)) {
+        yield isLook ? batch : batch.slice(0, 2)
+        if (!isLook && reads === 2) throw new Error('the log is down')
+      }
+    },
+    delete: (key) => memory.delete(key),
+  }
+  const server = serving({ eventLog: log })
+  const outcomes: [string, string | undefined][] = []
+  server.hooks.on('onResponse', ({ outcome, errorCode }) => outcomes.push([outcome, errorCode]))
+  upstream.next(up.completion({ tokens: ['one', ' two'] }))
+  const answer = await create(server)
+  const events = sseIn(await answer.text())
+  const broken = await resumed(server, placeOf(answer))
+  t.strictSame(broken.slice(0, 2), events.slice(0, 2))
+  t.match(broken[2], { id: undefined, data: /"store_unavailable"/ })
+  t.equal(broken.length, 3)
+  t.strictSame(outcomes.at(-1), ['stream_error', 'store_unavailable'])
+})
+
 t.test('what cannot be resumed is refused', async (t) => {
   const auth = new BearerKeyAuth({ keys: { 'sk-ann-0123456789': 'ann', 'sk-bob-0123456789': 'bob' } })
   const shared = { responseStorePersistence: new MemoryPersistence(), eventLog: new MemoryEventLog({ maxEvents: 3 }) }
@@ -254,6 +281,8 @@ t.test('what cannot be resumed is refused', async (t) => {
   const events = sseIn(await answer.text())
   const gone = { status: 400, type: 'invalid_request_error', param: 'Last-Event-ID' }
   t.match(await errorIn(resume(server, place, '1', as('ann'))), gone, 'the first have gone')
+  const later = serving({ auth, eventLog: shared.eventLog })
+  t.match(await errorIn(resume(later, place, '1', as('ann'))), gone, 'also when nothing else is left')
   const lastButOne = events.at(-2)
   t.strictSame(await resumed(server, place, lastButOne?.id, as('ann')), events.slice(-1))
   for (const lastId of ['x', '-1', '1.5', '']) {
