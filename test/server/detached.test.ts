@@ -63,3 +63,10 @@ t.test('they go on without the reader that leaves, also to a failure that nobody
   gate.resolve()
   await eventually(() => isOver)
 })
+
+t.test('nothing is kept for a reader that has left', async (t) => {
+  const items = new Detached(numbers(5))
+  await items.return()
+  await items.over
+  t.match(await items.next(), { done: true })
+})
