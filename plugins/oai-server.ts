@@ -21,6 +21,7 @@ export type OaiServerPluginOptions = Pick<
   | 'responseStore'
   | 'responseStorePersistence'
   | 'conversationTtlSeconds'
+  | 'completionIndex'
   | 'eventLog'
   | 'prices'
   | 'leases'

@@ -8,10 +8,13 @@ import type { Leases } from '../src/store/lease.ts'
 import { MemoryEventLog } from '../src/store/memory-event-log.ts'
 import { MemoryLeases } from '../src/store/memory-leases.ts'
 import { MemoryPersistence } from '../src/store/memory-persistence.ts'
+import { PersistedIndex } from '../src/store/persisted-index.ts'
 import type { Persistence } from '../src/store/persistence.ts'
 import { RedisEventLog } from '../src/store/redis-event-log.ts'
+import { RedisIndex } from '../src/store/redis-index.ts'
 import { RedisLeases } from '../src/store/redis-leases.ts'
 import { RedisPersistence } from '../src/store/redis-persistence.ts'
+import type { SortedIndex } from '../src/store/sorted-index.ts'
 import { redis } from './redis.ts'
 
 /** Where things are kept, and where those who want to change them wait for each other. */
@@ -20,6 +23,8 @@ export interface Store {
   leases: Leases
   /** Of responses that are made, or were a while ago. */
   eventLog: EventLog
+  /** What a user has of one kind, in order. */
+  index: SortedIndex
 }
 
 declare module 'fastify' {
@@ -45,10 +50,12 @@ async function storeOf(app: FastifyInstance, options: StoreOptions): Promise<Sto
   const onCorrupt = (file: string, error: Error): void =>
     app.log.error({ file, error: loggable(error) }, 'a file of the store holds no value, and was set aside')
   const isFile = kind === 'file' && directory !== undefined
+  const persistence = isFile ? new FilePersistence({ directory, onCorrupt }) : new MemoryPersistence()
   return {
-    persistence: isFile ? new FilePersistence({ directory, onCorrupt }) : new MemoryPersistence(),
+    persistence,
     leases: new MemoryLeases(),
     eventLog: new MemoryEventLog(),
+    index: new PersistedIndex(persistence),
   }
 }
 
@@ -63,5 +70,6 @@ async function redisStore(app: FastifyInstance, options: StoreOptions & { url: s
     persistence: new RedisPersistence(app.redis),
     leases: new RedisLeases(app.redis, { leaseMs: milliseconds(leaseTime) }),
     eventLog: new RedisEventLog(app.redis),
+    index: new RedisIndex(app.redis),
   }
 }

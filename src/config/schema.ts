@@ -214,7 +214,7 @@ const ConversationsConfig = Type.Object(
 )
 
 const ResponsesConfig = Type.Object(
-  { ttl: Duration('A stored response is kept this long, and so can be continued.', '30d') },
+  { ttl: Duration('A stored response, or chat completion, is kept this long.', '30d') },
   { ...options, default: {} },
 )
 

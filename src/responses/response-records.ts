@@ -1,10 +1,9 @@
-import { bounded } from '../agent/bounded.ts'
 import { isObject } from '../json.ts'
-import { GatewayError } from '../server/errors.ts'
 import type { ResponseStore } from '../store/response-store.ts'
 import { responseIdOf } from './item-ids.ts'
 import type { OutputItem, ResponseObject, StoredItem } from './response-types.ts'
 import { extended, newThread, type Thread, type ThreadBlock } from './thread.ts'
+import { withinReach } from './within-reach.ts'
 
 /** A response as it is kept. */
 export interface ResponseRecord {
@@ -111,7 +110,7 @@ export class ResponseRecords {
     return items.map((item) => (item.type === 'item_reference' ? (byId.get(item.id) ?? item) : item))
   }
 
-  /** A response that is under way gives a sign of life. */
+  /** A response that is under way gives a sign of life; so does a chat completion. */
   beat(userId: string | null, id: string): Promise<void> {
     return this.#reach((store) => store.set(userId, lifeKey(id), { alive: true }, { ttlSeconds: lifeSeconds }))
   }
@@ -125,13 +124,8 @@ export class ResponseRecords {
     return isBlock(block) ? block : undefined
   }
 
-  async #reach<T>(work: (store: ResponseStore) => Promise<T>): Promise<T> {
-    try {
-      return await bounded(this.#timeoutMs, () => work(this.#store))
-    } catch (cause) {
-      const message = 'the store of responses cannot be reached'
-      throw new GatewayError('store_unavailable', message, { cause, retryAfter: 1 })
-    }
+  #reach<T>(work: (store: ResponseStore) => Promise<T>): Promise<T> {
+    return withinReach(this.#timeoutMs, () => work(this.#store))
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Conversations } from '../agent/conversations.ts'
 import type { HiddenSteps } from '../agent/hidden-steps.ts'
 import type { AgentLoaderPlugin } from '../agent/loaders.ts'
+import type { CompletionRecords } from '../completions/completion-records.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
 import type { ConversationRecords } from '../responses/conversation-records.ts'
 import type { ResponseRecords } from '../responses/response-records.ts'
@@ -29,9 +30,10 @@ export interface ServerContext {
   readonly responses: ResponseRecords
   /** Those of the Conversations API, which responses are turns of. */
   readonly conversationRecords: ConversationRecords
-  /** The events of responses that are stored. */
+  readonly completions: CompletionRecords
+  /** The events of responses that are stored, and of chat completions that can be resumed. */
   readonly eventLog: EventLog
-  /** Responses that are made in the background, by this process. */
+  /** What this process makes whether or not its client stays. */
   readonly backgroundRuns: BackgroundRuns
 }
 

@@ -3,6 +3,7 @@ import { HiddenSteps } from '../agent/hidden-steps.ts'
 import type { AgentLoaderPlugin, ConversationLoaderPlugin } from '../agent/loaders.ts'
 import type { AuthPlugin, AuthVerifyResult } from '../auth/auth-plugin.ts'
 import { authenticate } from '../auth/authenticate.ts'
+import { CompletionRecords } from '../completions/completion-records.ts'
 import { HookBus } from '../hooks/hook-bus.ts'
 import { ConversationRecords } from '../responses/conversation-records.ts'
 import { ResponseRecords } from '../responses/response-records.ts'
@@ -11,8 +12,10 @@ import type { EventLog } from '../store/event-log.ts'
 import type { Leases } from '../store/lease.ts'
 import { MemoryEventLog } from '../store/memory-event-log.ts'
 import { MemoryPersistence } from '../store/memory-persistence.ts'
+import { PersistedIndex } from '../store/persisted-index.ts'
 import type { Persistence } from '../store/persistence.ts'
 import { ResponseStore } from '../store/response-store.ts'
+import type { SortedIndex } from '../store/sorted-index.ts'
 import { BackgroundRuns } from './background-runs.ts'
 import type { Prices } from './bill.ts'
 import { type BodyLimits, defaultBodyLimits } from './body.ts'
@@ -38,6 +41,13 @@ import { OpenExchanges } from './open-exchanges.ts'
 import { Readiness } from './readiness.ts'
 import { createResponse } from './responses.ts'
 import { RouteTable } from './route-table.ts'
+import {
+  deleteCompletion,
+  listCompletionMessages,
+  listCompletions,
+  retrieveCompletion,
+  updateCompletion,
+} from './stored-completions.ts'
 import { cancelResponse, deleteResponse, listInputItems, retrieveResponse } from './stored-responses.ts'
 
 export interface OaiServerOptions {
@@ -56,7 +66,9 @@ export interface OaiServerOptions {
   responseStorePersistence?: Persistence
   /** How long a conversation of the Conversations API is kept after its last turn. Default: as the store keeps responses. */
   conversationTtlSeconds?: number
-  /** Where the events of stored responses are, for who loses its connection. Default: in memory, for an hour. */
+  /** Which chat completions of a user are stored, for who lists them. Default: in memory. */
+  completionIndex?: SortedIndex
+  /** Where the events of stored responses are, and of resumable streams, for who loses its connection. Default: in memory, for an hour. */
   eventLog?: EventLog
   /** Characters a chunk, for clients that cannot stream. Default 40. */
   streamChunkChars?: number
@@ -130,6 +142,11 @@ export class OaiServer {
     ['GET', '/v1/models', listModels],
     ['GET', '/v1/models/{id}', retrieveModel],
     ['POST', '/v1/chat/completions', createChatCompletion],
+    ['GET', '/v1/chat/completions', listCompletions],
+    ['GET', '/v1/chat/completions/{id}', retrieveCompletion],
+    ['POST', '/v1/chat/completions/{id}', updateCompletion],
+    ['DELETE', '/v1/chat/completions/{id}', deleteCompletion],
+    ['GET', '/v1/chat/completions/{id}/messages', listCompletionMessages],
     ['POST', '/v1/embeddings', createEmbeddings],
     ['POST', '/v1/responses', createResponse],
     ['GET', '/v1/responses/{id}', retrieveResponse],
@@ -171,6 +188,11 @@ export class OaiServer {
         lockTimeoutMs,
         timeoutMs: loaderTimeoutMs,
         ttlSeconds: options.conversationTtlSeconds,
+      }),
+      completions: new CompletionRecords({
+        store: this.responseStore,
+        index: options.completionIndex ?? new PersistedIndex(new MemoryPersistence()),
+        timeoutMs: loaderTimeoutMs,
       }),
       eventLog: options.eventLog ?? new MemoryEventLog(),
       backgroundRuns: new BackgroundRuns(),

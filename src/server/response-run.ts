@@ -20,8 +20,9 @@ export interface RunPlan<Chunk> {
   basis: Basis
   userId: string | null
   isStored: boolean
-  /** It goes on when its client leaves. */
   isBackground: boolean
+  /** It goes on when its client leaves, as all do that are made in the background. */
+  isDetached: boolean
 }
 
 /**
@@ -48,11 +49,16 @@ export class ResponseRun<Chunk> {
     this.#exchange = exchange
     this.#context = context
     this.#key = eventsKey(plan.userId, plan.builder.id)
-    this.call = plan.isBackground ? { ...exchange.call, signal: this.#controller.signal } : exchange.call
+    this.call = plan.isDetached ? { ...exchange.call, signal: this.#controller.signal } : exchange.call
     // Who has left may never ask for the next event, nor say so.
     const { signal } = this.call
     if (signal?.aborted) this.release()
     else signal?.addEventListener('abort', () => this.release(), { once: true })
+  }
+
+  /** It goes on when its client leaves. */
+  get isDetached(): boolean {
+    return this.#plan.isDetached
   }
 
   /** Lets others go on from where this one began. What it would add after that is refused. A second time does nothing. */
@@ -62,7 +68,7 @@ export class ResponseRun<Chunk> {
 
   /** Ends it for a reason that those who wait are told. */
   abort(reason: unknown): void {
-    if (this.#plan.isBackground) this.#controller.abort(reason)
+    if (this.#plan.isDetached) this.#controller.abort(reason)
     else this.#exchange.abort(reason)
   }
 

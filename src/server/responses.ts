@@ -7,6 +7,7 @@ import type { ResponseRequest } from '../responses/response-types.ts'
 import { readJSON } from './body.ts'
 import { ChunkStream, reportPartial } from './chunk-stream.ts'
 import type { Endpoint, ServerContext } from './context.ts'
+import { Detached } from './detached.ts'
 import { dispatch } from './dispatch.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
@@ -14,6 +15,7 @@ import { type Basis, basisOf } from './response-basis.ts'
 import { followResponse } from './response-follow.ts'
 import { nativeOrder, type Order, translatedOrder } from './response-order.ts'
 import { ResponseRun, type RunPlan } from './response-run.ts'
+import { isResumable } from './resumable.ts'
 import { EventStream } from './sse.ts'
 
 /** `POST /v1/responses` */
@@ -39,7 +41,10 @@ async function respond(
 ): Promise<Response> {
   const { userId } = exchange
   const input = await context.responses.resolved(userId, inputItems(body, id), basis.items)
-  const plan = { input, basis, userId, isStored: body.store !== false, isBackground: body.background === true }
+  const isStored = body.store !== false
+  const isBackground = body.background === true
+  const isDetached = isBackground || (isStored && body.stream === true && isResumable(exchange))
+  const plan = { input, basis, userId, isStored, isBackground, isDetached }
   const { model, user } = body
   const addressed = user == null ? { model } : { model, user }
   const { client, request } = await dispatch(exchange, context, addressed, basis.name)
@@ -95,12 +100,15 @@ async function streamed<Chunk>(
   run: ResponseRun<Chunk>,
 ): Promise<Response> {
   exchange.stream = true
-  const chunks = await ChunkStream.from(exchange, context, source)
+  const chunks = await ChunkStream.from(exchange, context, source, run.call)
   await run.begin().catch((error: unknown) => {
     exchange.warn('the response could not be stored as it begins: it cannot be resumed', error)
   })
+  const made = run.events(Promise.resolve(chunks))
+  const detached = run.isDetached ? new Detached(made) : undefined
+  if (detached) context.backgroundRuns.add(eventsKey(exchange.userId, run.builder.id), run, detached.over)
   return exchange.eventStream(
-    new EventStream(run.events(Promise.resolve(chunks)), {
+    new EventStream(detached ?? made, {
       named: true,
       keepAliveNow: chunks.isLate,
       keepAliveMs: context.keepAliveMs,
@@ -110,7 +118,10 @@ async function streamed<Chunk>(
         return warnings && `warning ${warnings}`
       },
       onError: (error) => numbered(errorEvent(chunks.fail(error)), run.builder.sequence),
-      onCancel: (reason) => chunks.leave(reason),
+      onCancel(reason) {
+        if (detached) exchange.end(200, 'client_closed', 'client_closed')
+        else chunks.leave(reason)
+      },
     }),
   )
 }

@@ -32,7 +32,8 @@ interface Remembered {
 export class ResponseStore {
   readonly #persistence: Persistence
   readonly #keyPrefix: string
-  readonly #ttlSeconds: number
+  /** How long an entry is kept, unless it has a time of its own. */
+  readonly ttlSeconds: number
   readonly #memory: LRUCache<string, Remembered>
 
   constructor(options: ResponseStoreOptions = {}) {
@@ -40,7 +41,7 @@ export class ResponseStore {
     const { memoryCharacters = 32 * 1024 * 1024 } = options
     this.#persistence = persistence ?? new MemoryPersistence({ maxEntries: memoryCapacity })
     this.#keyPrefix = keyPrefix
-    this.#ttlSeconds = ttlSeconds
+    this.ttlSeconds = ttlSeconds
     this.#memory = new LRUCache({ max: memoryCapacity, maxSize: memoryCharacters })
   }
 
@@ -78,7 +79,7 @@ export class ResponseStore {
    * @throws LeaseLost when it comes with a lease that is not the last one of its name
    */
   async set(userId: string | null, id: string, value: object, options: SetOptions = {}): Promise<void> {
-    const { ttlSeconds = this.#ttlSeconds, lease } = options
+    const { ttlSeconds = this.ttlSeconds, lease } = options
     await this.#persistence.set(userKey(this.#keyPrefix, userId, id), value, { ttlSeconds, lease })
   }
 

@@ -1,6 +1,7 @@
 import type OpenAI from 'openai'
 import t, { type Test } from 'tap'
 import { startRedis } from '../redis.ts'
+import { chunksIn, type SSEvent, sseIn, textOf } from '../server/completing.ts'
 import { completion, startUpstream } from '../upstream.ts'
 import { startReplicas } from './start-replicas.ts'
 
@@ -120,6 +121,71 @@ t.test('responses', async (t) => {
     t.match(await one.client.responses.retrieve(id), { status: 'cancelled' })
     await other.client.responses.delete(id)
     t.match(await one.client.responses.retrieve(id).catch((error: unknown) => error), { status: 404 })
+  })
+})
+
+t.test('chat completions', async (t) => {
+  const redis = await startRedis(t)
+  const [one, other] = await replicas(t, { url: redis.url })
+  if (!one || !other) return
+  const ask = { model: 'openai/m', messages: [{ role: 'user' as const, content: 'long' }] }
+  const tokens = Array.from({ length: 80 }, (_, n) => `${n} `)
+
+  /** Begins a stream that can be resumed, and loses its connection after some events. */
+  async function begun(count: number) {
+    const lost = new AbortController()
+    const answer = await fetch(`${one?.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'x-signalbox-resumable': 'true' },
+      body: JSON.stringify({ ...ask, stream: true, store: true }),
+      signal: lost.signal,
+    })
+    let text = ''
+    for await (const part of answer.body ?? []) {
+      text += Buffer.from(part).toString()
+      if (sseIn(text.slice(0, text.lastIndexOf('\n\n'))).length >= count) break
+    }
+    lost.abort()
+    const seen = sseIn(text.slice(0, text.lastIndexOf('\n\n')))
+    return { place: answer.headers.get('x-signalbox-resume') ?? '', seen }
+  }
+  const resumed = async (place: string, seen: SSEvent[]) =>
+    sseIn(await (await fetch(other.url + place, { headers: { 'last-event-id': seen.at(-1)?.id ?? '' } })).text())
+
+  t.test('what one has stored, the other retrieves, lists, updates and deletes', async (t) => {
+    const made: string[] = []
+    for (let n = 0; n < 10; n++) {
+      const { client } = n % 2 ? other : one
+      const { id } = await client.chat.completions.create({ ...ask, store: true, metadata: { n: String(n) } })
+      made.push(id)
+    }
+    for (const { client } of [one, other]) {
+      const ids: string[] = []
+      for await (const { id } of client.chat.completions.list({ limit: 3 })) ids.push(id)
+      t.strictSame(ids, made.toSorted())
+    }
+    const [id = ''] = made
+    await one.client.chat.completions.update(id, { metadata: { by: 'one' } })
+    t.match(await other.client.chat.completions.retrieve(id), { metadata: { by: 'one' } })
+    await other.client.chat.completions.delete(id)
+    t.match(await one.client.chat.completions.retrieve(id).catch((error: unknown) => error), { status: 404 })
+    t.equal((await one.client.chat.completions.list()).data.length, 9)
+  })
+
+  t.test('who loses a stream of one gets the rest from the other, each event once', async (t) => {
+    for (const count of [1, 20, 60]) {
+      upstream.next(completion({ tokens, delayMs: 5 }))
+      const { place, seen } = await begun(count)
+      t.ok(seen.length < 80, `${seen.length} events were seen`)
+      const events = [...seen, ...(await resumed(place, seen))]
+      t.strictSame(
+        events.map(({ id }) => id),
+        events.map((_, index) => String(index + 1)),
+      )
+      t.equal(textOf(chunksIn(events)), tokens.join(''))
+      const stored = await other.client.chat.completions.retrieve(place.slice(place.lastIndexOf('/') + 1))
+      t.equal(stored.choices[0]?.message.content, tokens.join(''))
+    }
   })
 })
 
