@@ -60,9 +60,21 @@ async function storeOf(app: FastifyInstance, options: StoreOptions): Promise<Sto
 }
 
 async function redisStore(app: FastifyInstance, options: StoreOptions & { url: string }): Promise<Store> {
-  const { url, username, password, tls, keyPrefix, required, connectTimeout, commandTimeout, leaseTime } = options
+  const {
+    url,
+    username,
+    password,
+    sentinelUsername,
+    sentinelPassword,
+    tls,
+    keyPrefix,
+    required,
+    connectTimeout,
+    commandTimeout,
+    leaseTime,
+  } = options
   await app.register(redis, {
-    ...{ url, username, password, tls, keyPrefix, required },
+    ...{ url, username, password, sentinelUsername, sentinelPassword, tls, keyPrefix, required },
     connectTimeoutMs: milliseconds(connectTimeout),
     commandTimeoutMs: milliseconds(commandTimeout),
   })

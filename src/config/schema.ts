@@ -246,6 +246,10 @@ const StoreConfig = Type.Object(
     ),
     username: Type.Optional(Type.String({ minLength: 1, description: "Of Redis: instead of the URL's." })),
     password: Type.Optional(Type.String({ minLength: 1, description: "Of Redis: instead of the URL's." })),
+    sentinelUsername: Type.Optional(
+      Type.String({ minLength: 1, description: 'Of the sentinels, which have users of their own.' }),
+    ),
+    sentinelPassword: Type.Optional(Type.String({ minLength: 1, description: 'Likewise.' })),
     tls: Type.Optional(RedisTLS),
     keyPrefix: Type.String({ minLength: 1, default: 'signalbox:', description: 'Of Redis: before every key.' }),
     connectTimeout: Duration('Of Redis: to open a connection.', '2s'),

@@ -1,12 +1,16 @@
 import { isObject } from '../json.ts'
 import type { OutputItem, ResponseEvent, ResponseObject } from './response-types.ts'
 
-/** The Response that a log of its events, or the beginning of one, amounts to. Undefined for no events. */
-export function foldEvents(events: Iterable<ResponseEvent>): ResponseObject | undefined {
-  let response: ResponseObject | undefined
+/** What a Response comes to by a log of its events, or a part of one. */
+export function foldEvents(before: ResponseObject, events: Iterable<ResponseEvent>): ResponseObject {
+  let response = before
   for (const event of events) {
-    if ('response' in event) response = { ...event.response, output: [...event.response.output] }
-    else if (response) applyEvent(response.output, event)
+    if ('response' in event) {
+      response = { ...event.response, output: [...event.response.output] }
+      continue
+    }
+    if (response === before) response = { ...before, output: structuredClone(before.output) }
+    applyEvent(response.output, event)
   }
   return response
 }

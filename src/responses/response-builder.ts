@@ -1,4 +1,5 @@
 import type { ResponseUsage } from 'openai/resources/responses/responses'
+import { isObject } from '../json.ts'
 import { GatewayError } from '../server/errors.ts'
 import type { ChatCompletionChunk, ChunkChoice, ChunkDelta } from '../types.ts'
 import { toAnnotations, toLogprobs } from './answer-details.ts'
@@ -139,7 +140,7 @@ export class ResponseBuilder implements ResponseMaker<ChatCompletionChunk> {
     const cited = toAnnotations(annotations)
     if (cited.length > 0) events.push(...this.#message((message) => message.annotate(cited)))
     if (refusal) events.push(...this.#message((message) => message.refuse(refusal)))
-    for (const call of (tool_calls ?? []) as CallDelta[]) events.push(...this.#call(call))
+    for (const call of ((tool_calls ?? []) as CallDelta[]).filter(isObject)) events.push(...this.#call(call))
     return events
   }
 

@@ -24,10 +24,13 @@ interface Items {
 }
 
 /** How long a response under way counts as such without a sign of life. */
-const lifeSeconds = 15
+const lifeSeconds = 30
 
 /** Signs of life come several times as often. */
-export const heartbeatMs = (lifeSeconds * 1000) / 3
+export const heartbeatMs = (lifeSeconds * 1000) / 6
+
+/** How long it is known who ended or deleted a response: longer than anybody makes one. */
+const endSeconds = 86_400
 
 /**
  * Responses in their store: the items apart from the rest, which long threads need not read. Every method fails with
@@ -60,18 +63,35 @@ export class ResponseRecords {
 
   /** Undefined when there is none, or it is another user's. */
   async load(userId: string | null, id: string): Promise<ResponseRecord | undefined> {
-    const [head, items] = await this.#reach((store) => store.getMany(userId, [id, itemsKey(id)]))
-    if (!isHead(head) || !isItems(items)) return undefined
+    const [head, items, end] = await this.#reach((store) => store.getMany(userId, [id, itemsKey(id), endKey(id)]))
+    // What its maker may have written since does not bring it back.
+    if (!isHead(head) || !isItems(items) || isDeletion(end)) return undefined
     return { response: { ...head.response, output: items.output }, input: items.input, thread: head.thread }
   }
 
-  /** True when there was one. */
-  remove(userId: string | null, id: string): Promise<boolean> {
+  /** As {@link save}, by whom {@link claimEnd} has let. One that was deleted meanwhile leaves nothing behind. */
+  async saveEnd(userId: string | null, record: ResponseRecord): Promise<void> {
+    await this.save(userId, record)
+    const { id } = record.response
+    if (isDeletion(await this.#reach((store) => store.get(userId, endKey(id))))) await this.remove(userId, id)
+  }
+
+  /** From now on there is none, whatever its maker still writes. */
+  remove(userId: string | null, id: string): Promise<void> {
     return this.#reach(async (store) => {
-      const existed = await store.delete(userId, id)
-      await Promise.all([store.delete(userId, itemsKey(id)), store.delete(userId, lifeKey(id))])
-      return existed
+      await store.set(userId, endKey(id), { deleted: true }, { ttlSeconds: endSeconds })
+      await Promise.all([id, itemsKey(id), lifeKey(id)].map((key) => store.delete(userId, key)))
     })
+  }
+
+  /** Of all who would end a response that is under way, its maker and others, one may. True when it is this one. */
+  claimEnd(userId: string | null, id: string): Promise<boolean> {
+    return this.#reach((store) => store.add(userId, endKey(id), { ended: true }, { ttlSeconds: endSeconds }))
+  }
+
+  /** Somebody is ending it, or has ended or deleted it. */
+  async isClaimed(userId: string | null, id: string): Promise<boolean> {
+    return (await this.#reach((store) => store.get(userId, endKey(id)))) !== undefined
   }
 
   /** Everything before a response `id`, which follows `previous`; undefined where a part of it is not there any more. */
@@ -133,6 +153,7 @@ export class ResponseRecords {
 const itemsKey = (id: string): string => `items:${id}`
 const blockKey = (id: string): string => `block:${id}`
 const lifeKey = (id: string): string => `life:${id}`
+const endKey = (id: string): string => `end:${id}`
 const ownerKey = (itemId: string): string => `owner:${itemId}`
 
 const strangersIn = ({ status, output }: ResponseObject): string[] =>
@@ -148,3 +169,4 @@ const isItems = (value: unknown): value is Items =>
   isObject(value) && Array.isArray(value.input) && Array.isArray(value.output)
 const isBlock = (value: unknown): value is ThreadBlock =>
   isObject(value) && Array.isArray(value.ids) && Array.isArray(value.before)
+const isDeletion = (value: unknown): boolean => isObject(value) && value.deleted === true

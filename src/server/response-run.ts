@@ -8,7 +8,7 @@ import { withSource } from '../source.ts'
 import type { CallOptions } from '../types.ts'
 import { type ChunkStream, isClientClosed } from './chunk-stream.ts'
 import type { ServerContext } from './context.ts'
-import { GatewayError } from './errors.ts'
+import { GatewayError, toGatewayError } from './errors.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
 import type { Basis } from './response-basis.ts'
@@ -40,6 +40,10 @@ export class ResponseRun<Chunk> {
   readonly #key: string
   #isLogged = false
   #isCancelled = false
+  /** The store was lost when it mattered: the response is delivered, but not stored. */
+  #isUnkept = false
+  /** It is this run that ends the response: nobody else may any more. */
+  #ends = false
   /** Somebody else has ended this response, or deleted it: nothing more of it may be kept. */
   #isSuperseded = false
 
@@ -102,8 +106,26 @@ export class ResponseRun<Chunk> {
 
   /** Without anybody who asks for the events. */
   async finish(opening: Promise<ChunkStream<Chunk>>): Promise<void> {
-    const events = this.events(opening)
+    const events = this.#made(opening)
     while (!(await events.next()).done);
+  }
+
+  /** All events, to the last. Who stops asking for them, or never begins, cancels the response. */
+  events(opening: Promise<ChunkStream<Chunk>>): AsyncIterator<ResponseEvent> {
+    const made = this.#made(opening)
+    let isBegun = false
+    const next = (): Promise<IteratorResult<ResponseEvent>> => {
+      isBegun = true
+      return made.next()
+    }
+    return {
+      next,
+      async return() {
+        // A generator that has not begun would end without a word.
+        if (!isBegun) await next()
+        return made.return(undefined)
+      },
+    }
   }
 
   /** Adds what was said to what the response builds on, and stores the response. Both as {@link saveOrWarn}. */
@@ -119,16 +141,13 @@ export class ResponseRun<Chunk> {
 
   /** Stores the response as it is. It has been paid for: it is delivered even if it cannot be kept. */
   async saveOrWarn(): Promise<void> {
-    if (!this.#plan.isStored) return
-    await this.#save().catch((error: unknown) => {
-      this.#exchange.warn('the response could not be stored: it cannot be retrieved or continued', error)
-    })
+    if (!this.#plan.isStored || this.#isUnkept) return
+    await this.#save().catch((error: unknown) => this.#exchange.warn(notStored, error))
   }
 
-  /** All events, to the last. Who stops asking for them cancels the response. */
-  async *events(opening: Promise<ChunkStream<Chunk>>): AsyncGenerator<ResponseEvent> {
+  async *#made(opening: Promise<ChunkStream<Chunk>>): AsyncGenerator<ResponseEvent> {
     const { builder } = this
-    const heartbeat = this.#isLogged ? setInterval(() => void this.#beat(), heartbeatMs) : undefined
+    const heartbeat = this.#plan.isStored ? setInterval(() => void this.#beat(), heartbeatMs) : undefined
     heartbeat?.unref()
     let chunks: ChunkStream<Chunk> | undefined
     try {
@@ -144,7 +163,7 @@ export class ResponseRun<Chunk> {
       else chunks.finish()
       yield* ending
     } catch (error) {
-      yield* await this.#broken(error, chunks)
+      yield* await this.#broken(error, chunks, opening)
     } finally {
       clearInterval(heartbeat)
       await this.#conclude(builder.cancel()).catch(() => {})
@@ -166,27 +185,61 @@ export class ResponseRun<Chunk> {
     }
   }
 
-  async #broken(error: unknown, chunks: ChunkStream<Chunk> | undefined): Promise<ResponseEvent[]> {
-    const failure = chunks ? chunks.fail(error) : this.#exchange.noteFailure(error)
+  async #broken(
+    error: unknown,
+    chunks: ChunkStream<Chunk> | undefined,
+    opening: Promise<ChunkStream<Chunk>>,
+  ): Promise<ResponseEvent[]> {
+    const failure = chunks ? chunks.fail(error) : this.#abandon(error, opening)
     if (this.#isSuperseded) return [numbered(errorEvent(failure), this.builder.sequence)]
     const isCancelled = this.#isCancelled || isClientClosed(failure)
     return this.#conclude(isCancelled ? this.builder.cancel() : this.builder.fail(failure))
   }
 
+  /** Gives up what has not answered yet, and may never. */
+  #abandon(error: unknown, opening: Promise<ChunkStream<Chunk>>): GatewayError {
+    const note = (): void => void this.#exchange.noteFailure(error)
+    this.abort(error)
+    opening.then((late) => {
+      late.fail(error)
+      late.return().catch(() => {})
+    }, note)
+    return toGatewayError(error, this.#exchange.requestId)
+  }
+
   /** The last event comes after the response itself: who has seen it may go on from there, on any replica. */
   async #conclude(events: ResponseEvent[]): Promise<ResponseEvent[]> {
     if (events.length === 0 || this.#isSuperseded) return events
+    await this.#claimEnd()
     await this.#keep(events.slice(0, -1))
     await this.settle()
     await this.#keep(events.slice(-1), true)
     return events
   }
 
+  /** @throws GatewayError `response_interrupted` when somebody else has ended the response, or is about to */
+  async #claimEnd(): Promise<void> {
+    if (!this.#plan.isStored || this.#ends) return
+    try {
+      this.#ends = await this.#context.responses.claimEnd(this.#plan.userId, this.builder.id)
+    } catch (error) {
+      // Whoever else ends it meanwhile is not to be overwritten.
+      this.#isLogged = false
+      this.#isUnkept = true
+      this.#exchange.warn(notStored, error)
+      return
+    }
+    if (this.#ends) return
+    this.#isSuperseded = true
+    throw superseded()
+  }
+
   #save(): Promise<void> {
     const { input, basis, userId } = this.#plan
     const { thread, block } = basis
     const record = { response: this.builder.response, input, thread, ...(block ? { block } : {}) }
-    return this.#context.responses.save(userId, record)
+    const { responses } = this.#context
+    return this.#ends ? responses.saveEnd(userId, record) : responses.save(userId, record)
   }
 
   /** @throws GatewayError `response_interrupted` when somebody else has ended the response */
@@ -199,7 +252,7 @@ export class ResponseRun<Chunk> {
     try {
       const append = () => eventLog.append(this.#key, first.sequence_number, events, { end })
       const isKept = await bounded(loaderTimeoutMs, append)
-      if (!isKept && !(await this.#isOurs())) this.#isSuperseded = true
+      if (!isKept && !this.#ends && (await this.#isClaimed())) this.#isSuperseded = true
       else if (!isKept) this.#stopLogging(undefined)
     } catch (error) {
       this.#stopLogging(error)
@@ -217,8 +270,9 @@ export class ResponseRun<Chunk> {
   async #beat(): Promise<void> {
     const { responses } = this.#context
     try {
-      if (await this.#isOurs()) await responses.beat(this.#plan.userId, this.builder.id)
-      else {
+      if (this.#ends) return
+      if (!(await this.#isClaimed())) await responses.beat(this.#plan.userId, this.builder.id)
+      else if (!this.#ends) {
         this.#isSuperseded = true
         this.abort(superseded())
       }
@@ -227,11 +281,12 @@ export class ResponseRun<Chunk> {
     }
   }
 
-  async #isOurs(): Promise<boolean> {
-    const record = await this.#context.responses.load(this.#plan.userId, this.builder.id)
-    return record !== undefined && ['queued', 'in_progress'].includes(record.response.status ?? '')
+  #isClaimed(): Promise<boolean> {
+    return this.#context.responses.isClaimed(this.#plan.userId, this.builder.id)
   }
 }
+
+const notStored = 'the response could not be stored: it cannot be retrieved or continued'
 
 /** What a content filter cut off is left out: providers would refuse all turns after it. */
 const isTurn = ({ status, incomplete_details }: ResponseObject): boolean =>

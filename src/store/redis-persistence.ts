@@ -75,6 +75,17 @@ export class RedisPersistence implements Persistence {
     if (written === 0) throw new LeaseLost(lease)
   }
 
+  /** @throws StoreUnavailable when it may have been added all the same */
+  async add(key: string, value: unknown, { ttlSeconds }: Pick<SetOptions, 'ttlSeconds'> = {}): Promise<boolean> {
+    const lifetime = lifetimeOf(ttlSeconds)
+    const text = versionedText(value)
+    const place = redisKey('value', key)
+    const added = await this.#connection.run((redis) =>
+      lifetime === undefined ? redis.set(place, text, 'NX') : redis.set(place, text, 'PX', lifetime, 'NX'),
+    )
+    return added !== null
+  }
+
   /** @throws StoreUnavailable when it may not have been deleted */
   async delete(key: string): Promise<boolean> {
     return (await this.#connection.run((redis) => redis.unlink(redisKey('value', key)))) > 0

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { MemoryPersistence } from './memory-persistence.ts'
-import { getMany, type Persistence, type SetOptions } from './persistence.ts'
+import { addTo, getMany, type Persistence, type SetOptions } from './persistence.ts'
 import { userKey } from './stored-key.ts'
 import { textOf } from './stored-value.ts'
 
@@ -81,6 +81,16 @@ export class ResponseStore {
   async set(userId: string | null, id: string, value: object, options: SetOptions = {}): Promise<void> {
     const { ttlSeconds = this.ttlSeconds, lease } = options
     await this.#persistence.set(userKey(this.#keyPrefix, userId, id), value, { ttlSeconds, lease })
+  }
+
+  /** As {@link set}, where there is none. True when it was this one, and of those at once only one. */
+  add(
+    userId: string | null,
+    id: string,
+    value: object,
+    { ttlSeconds = this.ttlSeconds }: Pick<SetOptions, 'ttlSeconds'> = {},
+  ): Promise<boolean> {
+    return addTo(this.#persistence, userKey(this.#keyPrefix, userId, id), value, { ttlSeconds })
   }
 
   /** True when there was one. */

@@ -17,7 +17,7 @@ const model = 'openai/m'
 const lifeMs = 90_000
 
 /** As long as a process that gives no sign of life counts as alive, and some more for a busy machine. */
-const deathMs = 15_000 + 10_000
+const deathMs = 30_000 + 10_000
 
 /** The events of a stored response, from its first on, read by hand: the SDK raises at the first error. */
 async function eventsOf(replica: Replica, id: string): Promise<ResponseEvent[]> {

@@ -130,6 +130,37 @@ export function keepsTheContract(t: Test, open: (t: Test) => Persistence | Promi
     t.equal(told.filter(Boolean).length, 1)
   })
 
+  t.test('where it adds, a value that is there stays', async (t) => {
+    const store = await open(t)
+    if (!store.add) return
+    t.equal(await store.add('k', { first: true }, { ttlSeconds: 60 }), true)
+    t.equal(await store.add('k', { second: true }), false)
+    t.strictSame(await store.get('k'), { first: true })
+    await store.delete('k')
+    t.equal(await store.add('k', { third: true }), true)
+    t.strictSame(await store.get('k'), { third: true })
+  })
+
+  t.test('of those who add at once, one does', async (t) => {
+    const store = await open(t)
+    if (!store.add) return
+    const added = await Promise.all(
+      Array.from({ length: 20 }, async (_, n) => ((await store.add?.('k', n)) ? [n] : [])),
+    )
+    t.equal(added.flat().length, 1)
+    t.equal(await store.get('k'), added.flat()[0])
+  })
+
+  t.test('what was added has its time, after which another can be', async (t) => {
+    const store = await open(t)
+    if (!store.add) return
+    await store.add('k', 1, { ttlSeconds: 0.02 })
+    await sleep(60)
+    t.equal(await store.get('k'), undefined)
+    t.equal(await store.add('k', 2), true)
+    t.equal(await store.get('k'), 2)
+  })
+
   t.test('a value whose time is over is none', async (t) => {
     const store = await open(t)
     await store.set('short', 1, { ttlSeconds: 0.05 })
