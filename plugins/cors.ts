@@ -8,6 +8,7 @@ const exposedHeaders = [
   'retry-after',
   'x-should-retry',
   'x-conversation-id',
+  'x-signalbox-resume',
   'x-signalbox-warning',
 ]
 

@@ -20,6 +20,8 @@ export type OaiServerPluginOptions = Pick<
   | 'streamChunkChars'
   | 'responseStore'
   | 'responseStorePersistence'
+  | 'conversationTtlSeconds'
+  | 'completionIndex'
   | 'eventLog'
   | 'prices'
   | 'leases'

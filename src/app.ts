@@ -64,7 +64,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(cors, server.cors)
   await app.register(health)
   await app.register(store, config.store)
-  const { persistence, leases, eventLog } = app.store
+  const { persistence, leases, eventLog, index } = app.store
   await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
   await app.register(modelRouter, { ...config, ...extension, contextWindow })
@@ -77,11 +77,13 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     hiddenStepsPersistence: persistence,
     leases,
     eventLog,
+    completionIndex: index,
     // In memory they have a place of their own: they are many, and would push out conversations.
     responseStore: new ResponseStore({
       ttlSeconds: milliseconds(responses.ttl) / 1000,
       ...(config.store.kind === 'memory' ? {} : { persistence }),
     }),
+    conversationTtlSeconds: ttlSeconds,
     lockTimeoutMs: lockTimeoutOf(config),
     loaderTimeoutMs: milliseconds(conversations.loaderTimeout),
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },

@@ -35,13 +35,16 @@ export { type AcquireOptions, type Lease, LeaseLost, type Leases } from './store
 export { MemoryEventLog, type MemoryEventLogOptions } from './store/memory-event-log.ts'
 export { MemoryLeases } from './store/memory-leases.ts'
 export { MemoryPersistence, type MemoryPersistenceOptions } from './store/memory-persistence.ts'
+export { PersistedIndex, type PersistedIndexOptions } from './store/persisted-index.ts'
 export type { Persistence, SetOptions } from './store/persistence.ts'
 export type { RedisConnectOptions, RedisTLS } from './store/redis-client.ts'
 export { connectRedis, type RedisConnection } from './store/redis-connection.ts'
 export { RedisEventLog, type RedisEventLogOptions } from './store/redis-event-log.ts'
+export { RedisIndex } from './store/redis-index.ts'
 export { RedisLeases, type RedisLeasesOptions } from './store/redis-leases.ts'
 export { RedisPersistence } from './store/redis-persistence.ts'
 export { ResponseStore, type ResponseStoreOptions } from './store/response-store.ts'
+export type { IndexPageOptions, Place, SortedIndex } from './store/sorted-index.ts'
 export { StoreUnavailable } from './store/store-unavailable.ts'
 export type {
   AttemptEnd,
@@ -57,6 +60,10 @@ export type {
   EmbeddingResponse,
   GuardrailReport,
   LLMClient,
+  ProviderEvent,
+  ProviderRequest,
+  ProviderResponse,
+  ResponsesAPI,
   StoreReport,
   Target,
   Timeouts,

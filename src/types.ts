@@ -25,6 +25,13 @@ export type Usage = CompletionUsage
 export type EmbeddingRequest = EmbeddingCreateParams & UnknownFields
 export type EmbeddingResponse = CreateEmbeddingResponse
 
+/** A body of the Responses API, for a provider that speaks it. */
+export type ProviderRequest = { readonly model: string } & UnknownFields
+/** A Response as such a provider answers it, taken at its word: the gateway reads little of it. */
+export type ProviderResponse = { readonly output: readonly unknown[] } & UnknownFields
+/** One event of its stream. */
+export type ProviderEvent = { readonly type: string } & UnknownFields
+
 /** How long each phase of an upstream call may take, in milliseconds. */
 export interface Timeouts {
   /** Opening the connection, TLS included. Default 10 s. */
@@ -155,6 +162,13 @@ export interface AgentTraits {
   readonly keepsHistory: boolean
 }
 
+/** The Responses API, where a provider speaks it. Both fail with a `GatewayError`. */
+export interface ResponsesAPI {
+  create(request: ProviderRequest, call?: CallOptions): Promise<ProviderResponse>
+  /** Ends normally only after an event that ends the response: `response.completed`, `.incomplete` or `.failed`. */
+  stream(request: ProviderRequest, call?: CallOptions): AsyncIterable<ProviderEvent>
+}
+
 /**
  * Anything that answers chat completions: a provider, or a client that wraps clients.
  *
@@ -172,6 +186,8 @@ export interface LLMClient {
   /** A client without real streaming fails with the code `unsupported`; the front then chunks what `complete` answers. */
   stream(request: ChatRequest, call?: CallOptions): AsyncIterable<ChatCompletionChunk>
   embed?(request: EmbeddingRequest, call?: CallOptions): Promise<EmbeddingResponse>
+  /** Where it is there, the Responses API is not translated to chat completions. */
+  readonly responses?: ResponsesAPI | undefined
   /** Releases connections. */
   close?(): Promise<void>
 }

@@ -85,3 +85,7 @@ export function assertSchema(name: string, value: unknown): void {
   const violations = new Set(validate.errors?.filter(({ keyword }) => keyword !== 'if').map(describe))
   throw new Error(`not a ${name}:\n${[...violations].join('\n')}\nin ${JSON.stringify(value)?.slice(0, 2000)}`)
 }
+
+/** The `type`s of a union's members, sorted. */
+export const memberTypes = (name: string): unknown[] =>
+  (tagsOf(document.components.schemas[name], 'type') ?? []).map(String).sort()

@@ -11,7 +11,7 @@ export const root = fileURLToPath(new URL('..', import.meta.url))
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
-/** Longer than anything here takes: a process that does not end by then is killed, and has no exit code. */
+/** Longer than almost anything here takes: a process that does not end by then is killed, and has no exit code. */
 const patience = 15_000
 
 /** The part of a test that ends what was started for it. */
@@ -25,6 +25,8 @@ export interface ProgramOptions {
   env?: Readonly<Record<string, string>>
   /** Default: the root of the repository. */
   cwd?: string
+  /** Milliseconds after which it is killed. Default 15 000. */
+  lifeMs?: number
 }
 
 export interface Exit {
@@ -44,7 +46,7 @@ export class Program {
   readonly #news = new EventEmitter()
   #over = false
 
-  constructor(t: Owner, command: string, { args = [], env = {}, cwd = root }: ProgramOptions = {}) {
+  constructor(t: Owner, command: string, { args = [], env = {}, cwd = root, lifeMs = patience }: ProgramOptions = {}) {
     // The Node that runs the tests is the Node of their programs.
     const path = [dirname(process.execPath), process.env.PATH].join(delimiter)
     const variables = Object.entries({ PATH: path, HOME: process.env.HOME, ...env }).map((entry) => entry.join('='))
@@ -52,7 +54,7 @@ export class Program {
     this.#child = spawn('env', ['-i', ...variables, command, ...args], {
       cwd,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: patience,
+      timeout: lifeMs,
       killSignal: 'SIGKILL',
     })
     this.#collect('stdout')

@@ -465,3 +465,31 @@ t.test('the schema validator', async (t) => {
     t.throws(() => assertSchema(schema, 1), { message: new RegExp(`not a ${schema}`) })
   }
 })
+
+t.test('answers responses natively, stores nothing, and knows nothing of what it said', async (t) => {
+  const ask = { model: 'gpt-5', input: 'hello', store: false, include: ['reasoning.encrypted_content' as const] }
+  const { output_text, _request_id, ...whole } = await client.responses.create(ask)
+  t.equal(output_text, 'You said: hello')
+  assertSchema('Response', whole)
+  const streamed: OpenAI.Responses.ResponseStreamEvent[] = []
+  for await (const event of await client.responses.create({ ...ask, stream: true })) {
+    assertSchema('ResponseStreamEvent', event)
+    t.equal(event.sequence_number, streamed.push(event) - 1)
+  }
+  t.equal(streamed.at(-1)?.type, 'response.completed')
+
+  const refused = async (more: object) => client.responses.create({ ...ask, ...more }).catch((error: unknown) => error)
+  const item = { role: 'assistant' as const, content: 'x' }
+  for (const [more, error] of [
+    [{ previous_response_id: whole.id }, { status: 400, code: 'previous_response_not_found' }],
+    [{ input: whole.output }, { status: 404, message: /Item with id 'rs_\d+' not found/ }],
+    [{ input: [{ ...item, id: 'msg_1' }] }, { status: 404, message: /Item with id 'msg_1' not found/ }],
+    [{ input: [{ type: 'reasoning', summary: [] }] }, { status: 404 }],
+    [{ input: [{ type: 'reasoning', summary: [], encrypted_content: 'x' }] }, { code: 'invalid_encrypted_content' }],
+    [{ input: [{ type: 'mcp_call' }] }, { status: 400, param: 'input[0].id' }],
+    [{ model: 'gpt-4.1' }, { status: 400, param: 'include' }],
+  ] as const) {
+    t.match(await refused(more), error)
+  }
+  t.match(await refused({ input: [item] }), { status: 'completed' })
+})

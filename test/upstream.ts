@@ -16,6 +16,7 @@ export {
 } from './upstream/answers.ts'
 export type { Behaviour, Exchange, Json, RecordedRequest } from './upstream/exchange.ts'
 export * from './upstream/faults.ts'
+export * from './upstream/responses.ts'
 
 /** A local OpenAI-compatible provider over a real socket: the only fake in the test suite. */
 export interface Upstream {

@@ -26,8 +26,19 @@ export class MessageCollector {
   }
 
   get message(): AssistantMessage {
+    return toRequestMessage(this.#whole)
+  }
+
+  /** As an answer carries it: with `content` and `refusal` in any case, which are null where there is nothing. */
+  get answer(): ChatCompletion['choices'][number]['message'] {
+    const { content, refusal = null, ...rest } = this.#whole
+    const saysOtherwise = refusal !== null || rest.tool_calls || rest.function_call
+    return { ...rest, role: 'assistant', content: (saysOtherwise ? content || null : content) ?? null, refusal }
+  }
+
+  get #whole(): AnswerMessage {
     const calls = this.#calls as unknown as AnswerCalls
-    return toRequestMessage({ ...this.#fields, ...(calls.length > 0 ? { tool_calls: calls } : {}) })
+    return { ...this.#fields, ...(calls.length > 0 ? { tool_calls: calls } : {}) }
   }
 }
 

@@ -100,6 +100,13 @@ const ProviderConfig = Type.Object(
     headers: Type.Optional(
       Type.Record(Type.String(), Type.String(), { description: 'Sent with every request to it.' }),
     ),
+    responses: Type.Optional(
+      Type.Union([Type.Literal('translated'), Type.Literal('native')], {
+        default: 'translated',
+        description:
+          'How it is asked for responses: translated to chat completions, or native, at its own `/responses`.',
+      }),
+    ),
     timeouts: Type.Optional(ProviderTimeouts),
   },
   options,
@@ -207,7 +214,7 @@ const ConversationsConfig = Type.Object(
 )
 
 const ResponsesConfig = Type.Object(
-  { ttl: Duration('A stored response is kept this long, and so can be continued.', '30d') },
+  { ttl: Duration('A stored response, or chat completion, is kept this long.', '30d') },
   { ...options, default: {} },
 )
 
@@ -239,6 +246,10 @@ const StoreConfig = Type.Object(
     ),
     username: Type.Optional(Type.String({ minLength: 1, description: "Of Redis: instead of the URL's." })),
     password: Type.Optional(Type.String({ minLength: 1, description: "Of Redis: instead of the URL's." })),
+    sentinelUsername: Type.Optional(
+      Type.String({ minLength: 1, description: 'Of the sentinels, which have users of their own.' }),
+    ),
+    sentinelPassword: Type.Optional(Type.String({ minLength: 1, description: 'Likewise.' })),
     tls: Type.Optional(RedisTLS),
     keyPrefix: Type.String({ minLength: 1, default: 'signalbox:', description: 'Of Redis: before every key.' }),
     connectTimeout: Duration('Of Redis: to open a connection.', '2s'),

@@ -1,26 +1,21 @@
 import { isObject } from '../json.ts'
-import { GatewayError } from '../server/errors.ts'
+import type { GatewayError } from '../server/errors.ts'
 import type { ChatCompletionChunk } from '../types.ts'
 import { malformed, parseAnswer } from './answer.ts'
 import type { AsyncQueue } from './async-queue.ts'
+import { brokenOff, type EventReader } from './post.ts'
 import { streamErrorEvent } from './upstream-errors.ts'
 
 /** Turns the data of each event into a chunk, and knows whether the answer is whole when the stream ends. */
-export class ChunkReader {
+export class ChunkReader implements EventReader {
   readonly #queue: AsyncQueue<ChatCompletionChunk>
   readonly #end: (error?: GatewayError) => void
   readonly #unfinished = new Set<number>()
   #started = false
-  #first: string | undefined
 
   constructor(queue: AsyncQueue<ChatCompletionChunk>, end: (error?: GatewayError) => void) {
     this.#queue = queue
     this.#end = end
-  }
-
-  /** Events begin with a letter or a colon; what begins with a bracket is a document. */
-  see(chunk: Buffer): void {
-    this.#first ??= chunk.toString('latin1', 0, 64).trimStart()[0]
   }
 
   read(data: string, name?: string): void {
@@ -42,9 +37,9 @@ export class ChunkReader {
   }
 
   /** Some servers never send [DONE]: then the answer is whole only if every choice has its `finish_reason`. */
-  end(): void {
+  end(isDocument: boolean): void {
     const whole = this.#started && this.#unfinished.size === 0
-    this.#end(whole ? undefined : /[{[<]/.test(this.#first ?? '') ? notAStream() : truncated())
+    this.#end(whole ? undefined : brokenOff(isDocument))
   }
 
   #track(choices: unknown): void {
@@ -57,12 +52,3 @@ export class ChunkReader {
     }
   }
 }
-
-const truncated = (): GatewayError =>
-  new GatewayError('upstream_truncated', 'the upstream provider ended its answer half-way')
-
-/** A provider that cannot stream answers as a whole, or not at all; it would do so again, and be paid again. */
-const notAStream = (): GatewayError =>
-  new GatewayError('upstream_malformed', 'the upstream provider answered without a stream', {
-    headers: { 'x-should-retry': 'false' },
-  })

@@ -4,7 +4,7 @@ import type { LLMClient, Timeouts } from '../types.ts'
 import { AISDKClient, type AISDKOptions } from './ai-sdk.ts'
 import { assertInstalled } from './ai-sdk-provider.ts'
 import { observed } from './observed.ts'
-import { OpenAICompatibleClient, type OpenAICompatibleOptions } from './openai-compatible.ts'
+import { OpenAICompatibleClient, type OpenAICompatibleOptions, type ResponsesMode } from './openai-compatible.ts'
 import { type Provider, providers } from './providers.ts'
 
 export interface CreateLLMOptions {
@@ -19,6 +19,11 @@ export interface CreateLLMOptions {
   /** Sent with every request. */
   headers?: Readonly<Record<string, string>>
   timeouts?: Partial<Timeouts>
+  /**
+   * `native` when the provider is to be asked at its own `/responses`, with everything that it can do there; by default the
+   * Responses API is translated to chat completions.
+   */
+  responses?: ResponsesMode
 }
 
 /**
@@ -53,6 +58,9 @@ export function resolveLLM(options: CreateLLMOptions, env: Environment): OpenAIC
   if (baseURL !== undefined) assertAddress(provider, baseURL)
   const model = options.model.slice(slash + 1)
   const common = { provider, model, ...(options.timeouts ? { timeouts: options.timeouts } : {}) }
+  if (preset.sdk && options.responses === 'native') {
+    throw new Error(`provider "${provider}" has no responses of its own: "native" is for what speaks OpenAI's format`)
+  }
   if (preset.sdk) {
     const settings = { headers: own, ...(apiKey ? { apiKey } : {}), ...(baseURL ? { baseURL } : {}) }
     return { ...common, kind, sdk: preset.sdk, settings }
@@ -62,7 +70,14 @@ export function resolveLLM(options: CreateLLMOptions, env: Environment): OpenAIC
     throw new Error(`provider "${provider}" needs an address: give baseURL${variable}`)
   }
   const { streamOptions } = preset
-  return { ...common, headers, baseURL, ...(streamOptions === undefined ? {} : { streamOptions }) }
+  const { responses } = options
+  return {
+    ...common,
+    headers,
+    baseURL,
+    ...(streamOptions === undefined ? {} : { streamOptions }),
+    ...(responses === undefined ? {} : { responses }),
+  }
 }
 
 /** So that a header of one's own replaces ours, however it is written. */

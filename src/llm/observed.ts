@@ -28,6 +28,7 @@ export function observed(client: LLMClient): LLMClient {
     provider,
     model,
     agent: client.agent,
+    responses: client.responses,
     complete(request, call) {
       const attempt = begin('chat', request, call, false)
       return attempt ? attempt.whole(client.complete(request, attempt.call)) : client.complete(request, call)

@@ -87,6 +87,21 @@ export function streamErrorEvent(error: unknown): GatewayError {
   })
 }
 
+/** What of the codes of a failed Response is nobody's fault who asked. */
+const limits = new Set(['rate_limit_exceeded', 'insufficient_quota'])
+const ownFaults = new Set(['server_error', 'internal_error', 'vector_store_timeout', 'server_is_overloaded', 'timeout'])
+
+/** The `error` of a failed Response, or of an event that breaks it off: its `code` is a word. */
+export function responseFailure(error: unknown): GatewayError {
+  if (!isObject(error) || typeof error.code !== 'string' || !Number.isNaN(Number(error.code))) {
+    return streamErrorEvent(error)
+  }
+  const { code, message, param } = error
+  const status = limits.has(code) ? 429 : ownFaults.has(code) ? 500 : 400
+  const told = { message, type: 'invalid_request_error', param: param ?? null, code }
+  return upstreamError(status, {}, JSON.stringify({ error: told }))
+}
+
 /** An account without credit is not mended by a retry; a rate limit is. */
 function rateLimited(body: unknown, cause: Error, retryAfter: number): GatewayError {
   const code = completeEnvelope(body)?.error.code

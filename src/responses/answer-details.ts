@@ -6,7 +6,7 @@ type ChatLogprobs = NonNullable<ChunkChoice['logprobs']>['content'] | undefined
 
 /** Bytes may be null in chat completions, and never in a Response. */
 export const toLogprobs = (logprobs: ChatLogprobs): TextLogprob[] =>
-  (logprobs ?? []).map(({ token, logprob, bytes, top_logprobs }) => ({
+  (Array.isArray(logprobs) ? logprobs : []).map(({ token, logprob, bytes, top_logprobs }) => ({
     token,
     logprob,
     bytes: bytes ?? [],

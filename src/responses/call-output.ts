@@ -1,3 +1,4 @@
+import { isObject } from '../json.ts'
 import type { ChunkDelta } from '../types.ts'
 import { newCallId } from './item-ids.ts'
 import { added, done, type OpenItem, type OutputPlace } from './output-item.ts'
@@ -34,7 +35,11 @@ export class CallOutput implements OpenItem {
 
   /** Whether a delta of the same index begins another call: some servers give every call the same index. */
   isOther({ id, custom, function: fn }: CallDelta): boolean {
-    return Boolean(this.#name && id && id !== this.#callId && (custom?.name || fn?.name))
+    const name = custom?.name || fn?.name
+    if (!this.#name || !name) return false
+    return id
+      ? id !== this.#callId
+      : name !== this.#name || (Boolean(custom?.input || fn?.arguments) && isWhole(this.#input))
   }
 
   get item(): FunctionCallItem | CustomCallItem {
@@ -69,5 +74,14 @@ export class CallOutput implements OpenItem {
       ? { type: 'response.custom_tool_call_input.done' as const, ...this.#place, input }
       : { type: 'response.function_call_arguments.done' as const, ...this.#place, name: this.#name, arguments: input }
     return [end, done(this.#place.output_index, this.item)]
+  }
+}
+
+/** Arguments that are whole already: what comes with a name after them, and without an id, are those of another call. */
+function isWhole(text: string): boolean {
+  try {
+    return isObject(JSON.parse(text))
+  } catch {
+    return false
   }
 }

@@ -60,6 +60,19 @@ export function toMessages(items: readonly StoredItem[], pathOf: (index: number)
   return messages
 }
 
+const translatable = new Set<string>([
+  'message',
+  'reasoning',
+  'function_call',
+  'function_call_output',
+  'custom_tool_call',
+  'custom_tool_call_output',
+  'item_reference',
+])
+
+/** Whether an item has its place in a chat: those of tools that another provider ran have none. */
+export const isTranslatable = ({ type }: StoredItem): boolean => translatable.has(type)
+
 function givenMessage({ role, content }: { role: string; content: readonly object[] }, path: string): ChatMessage {
   switch (role) {
     case 'user':

@@ -1,6 +1,7 @@
 import type { ChatRequest } from '../types.ts'
 import { toMessages } from './chat-messages.ts'
 import { toChatTools } from './chat-tools.ts'
+import { unknownIncludes } from './includes.ts'
 import { invalid, unsupported } from './refusals.ts'
 import type { ResponseRequest, StoredItem } from './response-types.ts'
 
@@ -28,17 +29,6 @@ const ownFields = new Set([
   'tools',
   'top_logprobs',
   'truncation',
-])
-
-const knownIncludes = new Set([
-  'code_interpreter_call.outputs',
-  'computer_call_output.output.image_url',
-  'file_search_call.results',
-  'message.input_image.image_url',
-  'message.output_text.logprobs',
-  'reasoning.encrypted_content',
-  'web_search_call.action.sources',
-  'web_search_call.results',
 ])
 
 /**
@@ -111,8 +101,6 @@ function lostIn({ max_tool_calls, context_management, include, reasoning }: Resp
     ...(max_tool_calls == null ? [] : ['max_tool_calls is ignored: it counts built-in tools, and there are none']),
     ...(context_management == null ? [] : ['context_management is ignored: this model cannot be asked for it']),
     ...asked.map(([name]) => `reasoning.${name} is ignored: this model cannot be asked for it`),
-    ...(include ?? [])
-      .filter((name) => !knownIncludes.has(name))
-      .map((name) => `include "${name.slice(0, 80)}" is ignored: it is not known`),
+    ...unknownIncludes(include ?? []),
   ]
 }

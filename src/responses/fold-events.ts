@@ -1,54 +1,81 @@
+import { isObject } from '../json.ts'
 import type { OutputItem, ResponseEvent, ResponseObject } from './response-types.ts'
 
-/** The Response that a log of its events, or the beginning of one, amounts to. Undefined for no events. */
-export function foldEvents(events: Iterable<ResponseEvent>): ResponseObject | undefined {
-  let response: ResponseObject | undefined
+/** What a Response comes to by a log of its events, or a part of one. */
+export function foldEvents(before: ResponseObject, events: Iterable<ResponseEvent>): ResponseObject {
+  let response = before
   for (const event of events) {
-    if ('response' in event) response = { ...event.response, output: [...event.response.output] }
-    else if (response) apply(response.output, event)
+    if ('response' in event) {
+      response = { ...event.response, output: [...event.response.output] }
+      continue
+    }
+    if (response === before) response = { ...before, output: structuredClone(before.output) }
+    applyEvent(response.output, event)
   }
   return response
 }
 
-function apply(output: OutputItem[], event: Exclude<ResponseEvent, { response: ResponseObject }>): void {
+type OutputEvent = Exclude<ResponseEvent, { response: ResponseObject }>
+type Fields = Record<string, unknown>
+
+/** What a delta makes longer: a field of its part, of its part of a summary, or of the item itself. */
+const growing: Readonly<Record<string, string>> = {
+  'response.code_interpreter_call_code.delta': 'code',
+  'response.custom_tool_call_input.delta': 'input',
+  'response.function_call_arguments.delta': 'arguments',
+  'response.mcp_call_arguments.delta': 'arguments',
+  'response.output_text.delta': 'text',
+  'response.reasoning_summary_text.delta': 'text',
+  'response.reasoning_text.delta': 'text',
+  'response.refusal.delta': 'refusal',
+}
+
+/** Changes the items in place. An event of a type that is not known changes nothing: its item comes again when it is done. */
+export function applyEvent(output: OutputItem[], event: OutputEvent): void {
   if (event.type === 'response.output_item.added' || event.type === 'response.output_item.done') {
-    output[event.output_index] = structuredClone(event.item) as OutputItem
+    if (isObject(event.item)) output[event.output_index] = structuredClone(event.item) as OutputItem
     return
   }
-  const item = 'output_index' in event ? output[event.output_index] : undefined
-  if (!item) return
-  if (event.type === 'response.content_part.added' || event.type === 'response.content_part.done') {
-    const content = contentOf(item)
-    if (content) content[event.content_index] = structuredClone(event.part)
-    return
-  }
-  const part = 'content_index' in event ? contentOf(item)?.[event.content_index] : undefined
+  const item: unknown = 'output_index' in event ? output[event.output_index] : undefined
+  if (!isObject(item)) return
   switch (event.type) {
-    case 'response.output_text.delta':
-      if (part?.type !== 'output_text') return
-      part.text += event.delta
-      part.logprobs?.push(...(structuredClone(event.logprobs) as typeof part.logprobs))
+    case 'response.content_part.added':
+    case 'response.content_part.done':
+      listIn(item, 'content')[event.content_index] = structuredClone(event.part)
       return
-    case 'response.output_text.annotation.added':
-      if (part?.type === 'output_text') part.annotations[event.annotation_index] = event.annotation as never
+    case 'response.reasoning_summary_part.added':
+    case 'response.reasoning_summary_part.done':
+      listIn(item, 'summary')[event.summary_index] = structuredClone(event.part)
       return
-    case 'response.refusal.delta':
-      if (part?.type === 'refusal') part.refusal += event.delta
+    case 'response.output_text.annotation.added': {
+      const part = listIn(item, 'content')[event.content_index]
+      if (isObject(part)) listIn(part, 'annotations')[event.annotation_index] = event.annotation
       return
-    case 'response.reasoning_text.delta':
-      if (part?.type === 'reasoning_text') part.text += event.delta
-      return
-    case 'response.function_call_arguments.delta':
-      if (item.type === 'function_call') item.arguments += event.delta
-      return
-    case 'response.custom_tool_call_input.delta':
-      if (item.type === 'custom_tool_call') item.input += event.delta
-      return
-    default: // What else there is repeats what came before.
+    }
+    default: {
+      const field = growing[event.type]
+      const grown = 'delta' in event && field ? grownBy(event, item) : undefined
+      if (!field || !isObject(grown) || !('delta' in event)) return
+      const before = grown[field] ?? ''
+      if (typeof before === 'string') grown[field] = before + event.delta
+      if ('logprobs' in event && event.logprobs?.length) {
+        listIn(grown, 'logprobs').push(...structuredClone(event.logprobs))
+      }
+    }
   }
 }
 
-type Part = Extract<ResponseEvent, { type: 'response.content_part.added' }>['part']
+function grownBy(event: OutputEvent, item: Fields): unknown {
+  if ('content_index' in event) return listIn(item, 'content')[event.content_index]
+  if ('summary_index' in event) return listIn(item, 'summary')[event.summary_index]
+  return item
+}
 
-const contentOf = (item: OutputItem): Part[] | undefined =>
-  item.type === 'message' || item.type === 'reasoning' ? (item.content as Part[] | undefined) : undefined
+/** The list in a field; a new one where there is none yet. */
+function listIn(fields: Fields, name: string): unknown[] {
+  const list = fields[name]
+  if (Array.isArray(list)) return list
+  const fresh: unknown[] = []
+  fields[name] = fresh
+  return fresh
+}

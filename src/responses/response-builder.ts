@@ -1,4 +1,5 @@
 import type { ResponseUsage } from 'openai/resources/responses/responses'
+import { isObject } from '../json.ts'
 import { GatewayError } from '../server/errors.ts'
 import type { ChatCompletionChunk, ChunkChoice, ChunkDelta } from '../types.ts'
 import { toAnnotations, toLogprobs } from './answer-details.ts'
@@ -9,6 +10,7 @@ import { MessageOutput } from './message-output.ts'
 import type { OpenItem, OutputPlace } from './output-item.ts'
 import { ReasoningOutput } from './reasoning-output.ts'
 import { errorEvent, numbered, responseError } from './response-failure.ts'
+import type { ResponseMaker } from './response-maker.ts'
 import type {
   EventBody,
   ItemStatus,
@@ -33,12 +35,9 @@ type Delta = ChunkDelta & {
   extra_content?: unknown
 }
 
-/**
- * Turns the chunks of a chat completion into the events of a Response, and into the Response itself. Call `start` (for a
- * background response `queue` first), `add` for every chunk, then one of `finish`, `fail` and `cancel`; each answers the events
- * that are due. After the end, nothing happens any more.
- */
-export class ResponseBuilder {
+/** Turns the chunks of a chat completion into the events of a Response, and into the Response itself. */
+export class ResponseBuilder implements ResponseMaker<ChatCompletionChunk> {
+  failure: GatewayError | undefined
   readonly #items: OpenItem[] = []
   readonly #calls = new Map<number, CallOutput>()
   readonly #open = new Set<OpenItem>()
@@ -57,13 +56,11 @@ export class ResponseBuilder {
     return this.#head.id
   }
 
-  /** The response as far as it has come: a copy, which does not grow. */
   get response(): ResponseObject {
     const output = this.#items.map(({ item }) => item)
     return { ...this.#head, output, ...(this.#usage ? { usage: this.#usage } : {}) }
   }
 
-  /** The number that the next event will have. */
   get sequence(): number {
     return this.#sequence
   }
@@ -73,7 +70,6 @@ export class ResponseBuilder {
     return this.#head.status !== 'queued' && this.#head.status !== 'in_progress'
   }
 
-  /** A background response has been taken in and waits for its turn. */
   queue(): ResponseEvent[] {
     return this.#numbered([this.#lifecycle('response.created'), this.#lifecycle('response.queued')])
   }
@@ -96,7 +92,6 @@ export class ResponseBuilder {
     return this.#numbered(this.#read(choice))
   }
 
-  /** The upstream has said all it had to say. If it has not said why it ended, its answer is not whole. */
   finish(): ResponseEvent[] {
     if (this.isOver) return []
     switch (this.#finishReason) {
@@ -118,12 +113,12 @@ export class ResponseBuilder {
 
   fail(error: GatewayError): ResponseEvent[] {
     if (this.isOver) return []
+    this.failure = error
     const closing = this.#close('incomplete')
     this.#head = { ...this.#head, status: 'failed', error: responseError(error) }
     return this.#numbered([...closing, errorEvent(error), this.#lifecycle('response.failed')])
   }
 
-  /** The API has no event for it; `response.incomplete` is the one that ends a stream without an error. */
   cancel(): ResponseEvent[] {
     if (this.isOver) return []
     const closing = this.#close('incomplete')
@@ -145,7 +140,7 @@ export class ResponseBuilder {
     const cited = toAnnotations(annotations)
     if (cited.length > 0) events.push(...this.#message((message) => message.annotate(cited)))
     if (refusal) events.push(...this.#message((message) => message.refuse(refusal)))
-    for (const call of (tool_calls ?? []) as CallDelta[]) events.push(...this.#call(call))
+    for (const call of ((tool_calls ?? []) as CallDelta[]).filter(isObject)) events.push(...this.#call(call))
     return events
   }
 

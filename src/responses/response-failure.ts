@@ -1,7 +1,8 @@
 import type { ResponseError } from 'openai/resources/responses/responses'
 import { isObject } from '../json.ts'
 import type { GatewayError } from '../server/errors.ts'
-import type { EventBody, OutputItem, ResponseEvent, ResponseObject } from './response-types.ts'
+import { closingEvents, cutOff } from './closing-events.ts'
+import type { EventBody, ResponseEvent, ResponseObject } from './response-types.ts'
 
 /** What a client is told: the upstream's own words where they pass through. */
 interface Told {
@@ -51,7 +52,8 @@ export function abandoned(
     error: responseError(error),
     output: response.output.map(cutOff),
   }
-  const events: EventBody[] = [errorEvent(error), { type: 'response.failed', response: failed }]
+  const end: EventBody[] = [errorEvent(error), { type: 'response.failed', response: failed }]
+  const events = [...closingEvents(response.output), ...end]
   return { response: failed, events: events.map((event, n) => numbered(event, next + n)) }
 }
 
@@ -61,11 +63,9 @@ export function calledOff(
   next: number,
 ): { response: ResponseObject; events: ResponseEvent[] } {
   const cancelled: ResponseObject = { ...response, status: 'cancelled', output: response.output.map(cutOff) }
-  return { response: cancelled, events: [numbered({ type: 'response.incomplete', response: cancelled }, next)] }
+  const events = [...closingEvents(response.output), { type: 'response.incomplete' as const, response: cancelled }]
+  return { response: cancelled, events: events.map((event, n) => numbered(event, next + n)) }
 }
-
-const cutOff = (item: OutputItem): OutputItem =>
-  item.status === 'in_progress' ? { ...item, status: 'incomplete' } : item
 
 /** Gives an event its place in the stream. */
 export const numbered = (event: EventBody, sequence_number: number): ResponseEvent => ({ ...event, sequence_number })

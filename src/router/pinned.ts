@@ -2,7 +2,7 @@ import type { LLMClient } from '../types.ts'
 
 /** One model of a client that serves them all (`model: '*'`): requests go there whatever model they name. */
 export function pinned(client: LLMClient, model: string): LLMClient {
-  const { embed } = client
+  const { embed, responses } = client
   return {
     provider: client.provider,
     model,
@@ -10,5 +10,13 @@ export function pinned(client: LLMClient, model: string): LLMClient {
     complete: (request, call) => client.complete({ ...request, model }, call),
     stream: (request, call) => client.stream({ ...request, model }, call),
     ...(embed ? { embed: (request, call) => embed.call(client, { ...request, model }, call) } : {}),
+    ...(responses
+      ? {
+          responses: {
+            create: (request, call) => responses.create({ ...request, model }, call),
+            stream: (request, call) => responses.stream({ ...request, model }, call),
+          },
+        }
+      : {}),
   }
 }

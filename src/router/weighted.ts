@@ -1,6 +1,6 @@
 import { GatewayError } from '../server/errors.ts'
 import { targetOf } from '../target.ts'
-import type { AgentTraits, CallOptions, LLMClient } from '../types.ts'
+import type { AgentTraits, CallOptions, LLMClient, ResponsesAPI } from '../types.ts'
 
 export interface WeightedTarget {
   client: LLMClient
@@ -46,9 +46,23 @@ export function weighted(targets: readonly WeightedTarget[]): LLMClient {
       if (client.embed) return client.embed(request, call)
       throw new GatewayError('unsupported', `model "${client.model}" does not make embeddings`, { param: 'model' })
     },
+    // Whoever is drawn must be able to: a request for responses is either translated or not.
+    responses: targets.every(({ client }) => client.responses) ? chosenResponses(chosen) : undefined,
     async close() {
       await Promise.all(targets.map(({ client }) => client.close?.()))
     },
+  }
+}
+
+function chosenResponses(chosen: (request: { model: string }, call?: CallOptions) => LLMClient): ResponsesAPI {
+  const apiOf = (request: { model: string }, call?: CallOptions): ResponsesAPI => {
+    const { responses, model } = chosen(request, call)
+    if (responses) return responses
+    throw new GatewayError('unsupported', `model "${model}" has no responses of its own`, { param: 'model' })
+  }
+  return {
+    create: (request, call) => apiOf(request, call).create(request, call),
+    stream: (request, call) => apiOf(request, call).stream(request, call),
   }
 }
 

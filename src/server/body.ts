@@ -15,9 +15,14 @@ const strictUTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 /**
  * Reads a request's body as JSON.
  *
+ * @param ifEmpty What no body stands for. Default: nothing, and it is refused.
  * @throws GatewayError 400, 413 or 415; `client_closed` when the body never arrived whole
  */
-export async function readJSON(request: Request, { bodyLimit, jsonDepth }: BodyLimits): Promise<unknown> {
+export async function readJSON(
+  request: Request,
+  { bodyLimit, jsonDepth }: BodyLimits,
+  ifEmpty?: object,
+): Promise<unknown> {
   const type = request.headers.get('content-type')
   if (type && !/^(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type)) {
     throw new GatewayError('unsupported_media_type', 'send the request body as application/json')
@@ -29,6 +34,7 @@ export async function readJSON(request: Request, { bodyLimit, jsonDepth }: BodyL
   // Outside HTTP nothing holds a body to its declared length.
   if (bytes.byteLength > bodyLimit) throw tooLarge(bodyLimit)
   const text = decode(bytes)
+  if (ifEmpty && text.trim() === '') return ifEmpty
   const value = parse(text)
   if (!isWithinDepth(value, jsonDepth)) {
     throw new GatewayError('invalid_request', `the request body is nested deeper than ${jsonDepth} levels`)

@@ -1,24 +1,31 @@
-import { sourceOf, withSource } from '../source.ts'
-import type { ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
+import type { ChatRequest, LLMClient } from '../types.ts'
 import { readJSON } from './body.ts'
 import { ChunkStream, reportPartial } from './chunk-stream.ts'
+import { streamDetached } from './completion-run.ts'
 import type { Endpoint, ServerContext } from './context.ts'
 import { dispatch } from './dispatch.ts'
 import type { Exchange } from './exchange.ts'
+import { KeptCompletion } from './kept-completion.ts'
 import { asChatRequest } from './request-schema.ts'
+import { isResumable } from './resumable.ts'
 import { EventStream } from './sse.ts'
+import { withoutUnaskedUsage } from './unasked-usage.ts'
 
 /** `POST /v1/chat/completions` */
 export const createChatCompletion: Endpoint = async (exchange, context) => {
   const body = asChatRequest(await readJSON(exchange.request, context.limits))
   const { client, request } = await dispatch(exchange, context, body)
-  if (body.stream) return streamCompletion(exchange, context, client, request)
+  const isDetached = body.stream === true && isResumable(exchange)
+  const kept = body.store || isDetached ? await KeptCompletion.claim(exchange, context, body) : undefined
+  if (kept && isDetached) return streamDetached(exchange, context, client, request, kept)
+  if (body.stream) return streamCompletion(exchange, context, client, request, kept)
 
   try {
     const completion = await client.complete(request, exchange.call)
     exchange.usage = completion.usage
+    const answer = kept ? await kept.whole(completion) : completion
     exchange.complete()
-    return exchange.json(200, completion)
+    return exchange.json(200, answer)
   } catch (error) {
     reportPartial(exchange, body, error)
     throw error
@@ -30,13 +37,15 @@ async function streamCompletion(
   context: ServerContext,
   client: LLMClient,
   asked: ChatRequest,
+  kept: KeptCompletion | undefined,
 ): Promise<Response> {
   exchange.stream = true
   const wantsUsage = asked.stream_options?.include_usage === true
   const chunks = await ChunkStream.open(exchange, context, client, asked)
+  const items = kept?.streamed(chunks, exchange.call) ?? chunks
   return exchange.eventStream(
-    new EventStream(chunks, {
-      first: chunks.first,
+    new EventStream(items, {
+      first: items.first,
       keepAliveNow: chunks.isLate,
       keepAliveMs: context.keepAliveMs,
       encode(chunk) {
@@ -53,33 +62,3 @@ async function streamCompletion(
     }),
   )
 }
-
-/** The gateway asked for usage on its own account: what a client that did not ask would not have seen is taken out. */
-function withoutUnaskedUsage(chunk: ChatCompletionChunk): object | undefined {
-  if (chunk.usage === undefined) return chunk
-  if (chunk.usage === null) {
-    const text = textWithoutUsage(sourceOf(chunk))
-    if (text !== undefined) return withSource({}, text)
-    const { usage: _usage, ...rest } = chunk
-    return rest
-  }
-  if (chunk.choices?.length !== 0) return chunk
-  const { usage: _usage, ...rest } = chunk
-  return Object.keys(rest).every((field) => usageChunkFields.has(field)) ? undefined : rest
-}
-
-/**
- * Nearly every chunk goes this way, and is spared to be written anew. Where the name stands only once, it stands at the top;
- * within a text of JSON its quotes would be escaped.
- */
-function textWithoutUsage(text: string | undefined): string | undefined {
-  const at = text?.indexOf(unusedUsage) ?? -1
-  if (text === undefined || at === -1) return undefined
-  const isOnly = text.indexOf('"usage"') === at + 1 && text.indexOf('"usage"', at + unusedUsage.length) === -1
-  return isOnly ? text.slice(0, at) + text.slice(at + unusedUsage.length) : undefined
-}
-
-const unusedUsage = ',"usage":null'
-
-/** Of a chunk that is there for its usage only; with anything else in it, it says more than that. */
-const usageChunkFields = new Set(['id', 'object', 'created', 'model', 'service_tier', 'system_fingerprint', 'choices'])

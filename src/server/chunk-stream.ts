@@ -1,33 +1,32 @@
 import { sumUsage } from '../agent/usage-sum.ts'
 import type { CompletionUsage } from '../hooks/events.ts'
 import type { CallOptions, ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
+import { type AnswerSource, chatSource } from './answer-source.ts'
 import type { ServerContext } from './context.ts'
 import { GatewayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
-import { simulateStream } from './simulated-stream.ts'
-import { estimateUsage } from './usage.ts'
+import { estimateUsage, type Prompt } from './usage.ts'
 
-type Next = IteratorResult<ChatCompletionChunk>
 type Timing = Pick<ServerContext, 'keepAliveMs' | 'streamChunkChars'>
 
-const end: Next = { done: true, value: undefined }
+const end = { done: true, value: undefined } as const
 
-/** The chunks of one answer on their way to its client, and what the exchange is to know of them. Usage is always asked for. */
-export class ChunkStream implements AsyncIterator<ChatCompletionChunk> {
+/** The chunks of one answer on their way to its client, and what the exchange is to know of them. */
+export class ChunkStream<Chunk = ChatCompletionChunk> implements AsyncIterator<Chunk> {
   /** The first chunk, or the wait for it. */
-  readonly first: Promise<Next>
+  readonly first: Promise<IteratorResult<Chunk>>
   /** The first chunk has not come before the first keep-alive was due. */
   isLate = false
   readonly #exchange: Exchange
-  readonly #asked: ChatRequest
-  #chunks: AsyncIterator<ChatCompletionChunk> | undefined
+  readonly #source: AnswerSource<Chunk>
+  #chunks: AsyncIterator<Chunk> | undefined
   #received = 0
   #reported = false
 
-  private constructor(exchange: Exchange, asked: ChatRequest, client: LLMClient, call: CallOptions, size: number) {
+  private constructor(exchange: Exchange, source: AnswerSource<Chunk>, call: CallOptions) {
     this.#exchange = exchange
-    this.#asked = asked
-    this.first = this.#begin(client, call, size)
+    this.#source = source
+    this.first = this.#begin(call)
     // It may fail before anybody reads the stream that waits for it.
     this.first.catch(() => {})
   }
@@ -37,14 +36,24 @@ export class ChunkStream implements AsyncIterator<ChatCompletionChunk> {
    *
    * @param call Default: that of the exchange, which ends when its client leaves.
    */
-  static async open(
+  static open(
     exchange: Exchange,
-    { keepAliveMs, streamChunkChars }: Timing,
+    timing: Timing,
     client: LLMClient,
     asked: ChatRequest,
     call = exchange.call,
   ): Promise<ChunkStream> {
-    const stream = new ChunkStream(exchange, asked, client, call, streamChunkChars)
+    return ChunkStream.from(exchange, timing, chatSource(client, asked, timing.streamChunkChars), call)
+  }
+
+  /** As {@link open}, of any source. */
+  static async from<Chunk>(
+    exchange: Exchange,
+    { keepAliveMs }: Pick<Timing, 'keepAliveMs'>,
+    source: AnswerSource<Chunk>,
+    call = exchange.call,
+  ): Promise<ChunkStream<Chunk>> {
+    const stream = new ChunkStream(exchange, source, call)
     try {
       stream.isLate = !(await within(keepAliveMs, stream.first))
       return stream
@@ -55,33 +64,34 @@ export class ChunkStream implements AsyncIterator<ChatCompletionChunk> {
   }
 
   /** Those after the first. */
-  next(): Promise<Next> {
+  next(): Promise<IteratorResult<Chunk>> {
     // Where they come from is settled only when the first one is here.
     return this.#chunks?.next() ?? Promise.resolve(end)
   }
 
-  return(): Promise<Next> {
+  return(): Promise<IteratorResult<Chunk>> {
     return this.#chunks?.return?.() ?? Promise.resolve(end)
   }
 
   /** Takes note of a chunk that is being sent. */
-  note(chunk: ChatCompletionChunk): void {
-    if (this.#received++ === 0) this.#exchange.firstTokenMs = this.#exchange.elapsed()
-    if (chunk.usage) this.#exchange.usage = chunk.usage
+  note(chunk: Chunk): void {
+    if (this.#source.hasToken(chunk) && this.#received++ === 0) this.#exchange.firstTokenMs = this.#exchange.elapsed()
+    const usage = this.#source.usageIn(chunk)
+    if (usage) this.#exchange.usage = usage
   }
 
   /** The answer is whole. */
   finish(): void {
     const exchange = this.#exchange
     // What a guardrail broke off has not been counted.
-    if (!exchange.usage && exchange.stopped) exchange.usage = estimateUsage(this.#asked, this.#received)
+    if (!exchange.usage && exchange.stopped) exchange.usage = estimateUsage(this.#source.prompt, this.#received)
     this.#report()
     exchange.end(200, 'ok')
   }
 
   /** The answer broke off. Returns what the client is told. */
   fail(error: unknown): GatewayError {
-    if (this.#received > 0 || isPaid(this.#exchange, error)) this.#reportPartial(error)
+    if (this.#received > 0 || this.#exchange.usage || isPaid(this.#exchange, error)) this.#reportPartial(error)
     const failure = this.#exchange.noteFailure(error)
     this.#exchange.end(200, isClientClosed(failure) ? 'client_closed' : 'stream_error', failure.code ?? undefined)
     return failure
@@ -94,15 +104,15 @@ export class ChunkStream implements AsyncIterator<ChatCompletionChunk> {
     this.#exchange.end(200, 'client_closed', 'client_closed')
   }
 
-  async #begin(client: LLMClient, call: CallOptions, size: number): Promise<Next> {
-    const request = { ...this.#asked, stream_options: { ...this.#asked.stream_options, include_usage: true } }
+  async #begin(call: CallOptions): Promise<IteratorResult<Chunk>> {
     try {
-      this.#chunks = client.stream(request, call)[Symbol.asyncIterator]()
+      this.#chunks = this.#source.stream(call)
       return await this.#chunks.next()
     } catch (error) {
-      if (!(error instanceof GatewayError) || error.kind !== 'unsupported') throw error
-      this.#chunks = simulateStream(client, request, call, size)
-      return this.#chunks.next()
+      const other = this.#source.otherwise?.(error, call)
+      if (!other) throw error
+      this.#chunks = other
+      return other.next()
     }
   }
 
@@ -113,7 +123,8 @@ export class ChunkStream implements AsyncIterator<ChatCompletionChunk> {
   }
 
   #reportPartial(error?: unknown): void {
-    if (!this.#reported) this.#exchange.usage ??= partialUsage(this.#exchange, this.#asked, this.#received, error)
+    if (!this.#reported)
+      this.#exchange.usage ??= partialUsage(this.#exchange, this.#source.prompt, this.#received, error)
     this.#report()
   }
 }
@@ -125,8 +136,8 @@ export const isClientClosed = (error: unknown): boolean =>
 const isPaid = ({ bill }: Exchange, error: unknown): boolean => isClientClosed(error) || bill.usages.length > 0
 
 /** A whole answer that failed may have been paid for all the same: what is known of it is counted. */
-export function reportPartial(exchange: Exchange, request: ChatRequest, error: unknown): void {
-  if (!isPaid(exchange, error)) return
+export function reportPartial(exchange: Exchange, request: Prompt, error: unknown): void {
+  if (!exchange.usage && !isPaid(exchange, error)) return
   exchange.usage ??= partialUsage(exchange, request, 0, error)
   exchange.complete()
 }
@@ -134,7 +145,7 @@ export function reportPartial(exchange: Exchange, request: ChatRequest, error: u
 /** Of a run of several calls, those that are over are known, and one that was open when its client left is estimated. */
 function partialUsage(
   { bill, askedTarget }: Exchange,
-  request: ChatRequest,
+  request: Prompt,
   received: number,
   error: unknown,
 ): CompletionUsage {

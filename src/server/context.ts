@@ -1,7 +1,9 @@
 import type { Conversations } from '../agent/conversations.ts'
 import type { HiddenSteps } from '../agent/hidden-steps.ts'
 import type { AgentLoaderPlugin } from '../agent/loaders.ts'
+import type { CompletionRecords } from '../completions/completion-records.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
+import type { ConversationRecords } from '../responses/conversation-records.ts'
 import type { ResponseRecords } from '../responses/response-records.ts'
 import type { ModelRouter } from '../router/model-router.ts'
 import type { EventLog } from '../store/event-log.ts'
@@ -26,9 +28,12 @@ export interface ServerContext {
   readonly conversations: Conversations | undefined
   readonly hiddenSteps: HiddenSteps
   readonly responses: ResponseRecords
-  /** The events of responses that are stored. */
+  /** Those of the Conversations API, which responses are turns of. */
+  readonly conversationRecords: ConversationRecords
+  readonly completions: CompletionRecords
+  /** The events of responses that are stored, and of chat completions that can be resumed. */
   readonly eventLog: EventLog
-  /** Responses that are made in the background, by this process. */
+  /** What this process makes whether or not its client stays. */
   readonly backgroundRuns: BackgroundRuns
 }
 

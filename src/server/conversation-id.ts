@@ -12,7 +12,7 @@ const longest = 256
  *
  * @throws GatewayError `invalid_request` for a name that cannot be one
  */
-export function namedConversation(headers: Headers, { metadata }: ChatRequest): string | undefined {
+export function namedConversation(headers: Headers, { metadata }: Pick<ChatRequest, 'metadata'>): string | undefined {
   const header = headers.get(conversationHeader)
   if (header !== null) return valid(fromHeader(header), conversationHeader)
   const named: unknown = metadata && 'conversation_id' in metadata ? metadata.conversation_id : undefined
@@ -20,11 +20,11 @@ export function namedConversation(headers: Headers, { metadata }: ChatRequest): 
 }
 
 /** Agents have a conversation in any case: of the `user`, or a new one. */
-export const agentConversation = ({ user }: ChatRequest): string =>
+export const agentConversation = ({ user }: Pick<ChatRequest, 'user'>): string =>
   user && isValid(user) ? user : `conv_${randomUUID().replaceAll('-', '')}`
 
 /** @throws GatewayError `invalid_request` for a `user` that no conversation can be named by */
-export function assertNaming({ user }: ChatRequest): void {
+export function assertNaming({ user }: Pick<ChatRequest, 'user'>): void {
   if (user) valid(user, 'user')
 }
 

@@ -10,10 +10,13 @@ import { agentConversation, assertNaming, conversationHeader, namedConversation,
 import { GatewayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 
+/** What of a request says who answers it. */
+type Addressed = Pick<ChatRequest, 'model' | 'metadata' | 'user'>
+
 /** Who answers a request, and what it is asked. */
-export interface Dispatch {
+export interface Dispatch<Request extends Addressed = ChatRequest> {
   client: LLMClient
-  request: ChatRequest
+  request: Request
 }
 
 /**
@@ -22,12 +25,12 @@ export interface Dispatch {
  * @param thread What the request is a turn of already, and brings all earlier turns of: an agent then begins no conversation
  *   unless one is named.
  */
-export async function dispatch(
+export async function dispatch<Request extends Addressed>(
   exchange: Exchange,
   context: ServerContext,
-  body: ChatRequest,
+  body: Request,
   thread?: string,
-): Promise<Dispatch> {
+): Promise<Dispatch<Request>> {
   const { agentLoader, conversations, router } = context
   const registered = agentLoader ? router.find(body.model) : router.resolve(body.model)
   assertMayUse(exchange.principal, body.model)

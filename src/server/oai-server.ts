@@ -3,20 +3,34 @@ import { HiddenSteps } from '../agent/hidden-steps.ts'
 import type { AgentLoaderPlugin, ConversationLoaderPlugin } from '../agent/loaders.ts'
 import type { AuthPlugin, AuthVerifyResult } from '../auth/auth-plugin.ts'
 import { authenticate } from '../auth/authenticate.ts'
+import { CompletionRecords } from '../completions/completion-records.ts'
 import { HookBus } from '../hooks/hook-bus.ts'
+import { ConversationRecords } from '../responses/conversation-records.ts'
 import { ResponseRecords } from '../responses/response-records.ts'
 import { ModelRouter, type ServerEntry } from '../router/model-router.ts'
 import type { EventLog } from '../store/event-log.ts'
 import type { Leases } from '../store/lease.ts'
 import { MemoryEventLog } from '../store/memory-event-log.ts'
 import { MemoryPersistence } from '../store/memory-persistence.ts'
+import { PersistedIndex } from '../store/persisted-index.ts'
 import type { Persistence } from '../store/persistence.ts'
 import { ResponseStore } from '../store/response-store.ts'
+import type { SortedIndex } from '../store/sorted-index.ts'
 import { BackgroundRuns } from './background-runs.ts'
 import type { Prices } from './bill.ts'
 import { type BodyLimits, defaultBodyLimits } from './body.ts'
 import { createChatCompletion } from './chat.ts'
 import type { ServerContext } from './context.ts'
+import {
+  addItems,
+  createConversation,
+  deleteConversation,
+  deleteItem,
+  listItems,
+  retrieveConversation,
+  retrieveItem,
+  updateConversation,
+} from './conversations.ts'
 import { createEmbeddings } from './embeddings.ts'
 import { GatewayError } from './errors.ts'
 import { Exchange } from './exchange.ts'
@@ -27,6 +41,13 @@ import { OpenExchanges } from './open-exchanges.ts'
 import { Readiness } from './readiness.ts'
 import { createResponse } from './responses.ts'
 import { RouteTable } from './route-table.ts'
+import {
+  deleteCompletion,
+  listCompletionMessages,
+  listCompletions,
+  retrieveCompletion,
+  updateCompletion,
+} from './stored-completions.ts'
 import { cancelResponse, deleteResponse, listInputItems, retrieveResponse } from './stored-responses.ts'
 
 export interface OaiServerOptions {
@@ -43,7 +64,11 @@ export interface OaiServerOptions {
   /** Default: a fresh one in memory, or on `responseStorePersistence`. Pass one to share it across servers. */
   responseStore?: ResponseStore
   responseStorePersistence?: Persistence
-  /** Where the events of stored responses are, for who loses its connection. Default: in memory, for an hour. */
+  /** How long a conversation of the Conversations API is kept after its last turn. Default: as the store keeps responses. */
+  conversationTtlSeconds?: number
+  /** Which chat completions of a user are stored, for who lists them. Default: in memory. */
+  completionIndex?: SortedIndex
+  /** Where the events of stored responses are, and of resumable streams, for who loses its connection. Default: in memory, for an hour. */
   eventLog?: EventLog
   /** Characters a chunk, for clients that cannot stream. Default 40. */
   streamChunkChars?: number
@@ -117,12 +142,25 @@ export class OaiServer {
     ['GET', '/v1/models', listModels],
     ['GET', '/v1/models/{id}', retrieveModel],
     ['POST', '/v1/chat/completions', createChatCompletion],
+    ['GET', '/v1/chat/completions', listCompletions],
+    ['GET', '/v1/chat/completions/{id}', retrieveCompletion],
+    ['POST', '/v1/chat/completions/{id}', updateCompletion],
+    ['DELETE', '/v1/chat/completions/{id}', deleteCompletion],
+    ['GET', '/v1/chat/completions/{id}/messages', listCompletionMessages],
     ['POST', '/v1/embeddings', createEmbeddings],
     ['POST', '/v1/responses', createResponse],
     ['GET', '/v1/responses/{id}', retrieveResponse],
     ['DELETE', '/v1/responses/{id}', deleteResponse],
     ['GET', '/v1/responses/{id}/input_items', listInputItems],
     ['POST', '/v1/responses/{id}/cancel', cancelResponse],
+    ['POST', '/v1/conversations', createConversation],
+    ['GET', '/v1/conversations/{conversation_id}', retrieveConversation],
+    ['POST', '/v1/conversations/{conversation_id}', updateConversation],
+    ['DELETE', '/v1/conversations/{conversation_id}', deleteConversation],
+    ['GET', '/v1/conversations/{conversation_id}/items', listItems],
+    ['POST', '/v1/conversations/{conversation_id}/items', addItems],
+    ['GET', '/v1/conversations/{conversation_id}/items/{item_id}', retrieveItem],
+    ['DELETE', '/v1/conversations/{conversation_id}/items/{item_id}', deleteItem],
   ])
 
   constructor(options: OaiServerOptions = {}) {
@@ -145,6 +183,17 @@ export class OaiServer {
         timeoutMs: loaderTimeoutMs,
       }),
       responses: new ResponseRecords(this.responseStore, loaderTimeoutMs),
+      conversationRecords: new ConversationRecords(this.responseStore, {
+        leases,
+        lockTimeoutMs,
+        timeoutMs: loaderTimeoutMs,
+        ttlSeconds: options.conversationTtlSeconds,
+      }),
+      completions: new CompletionRecords({
+        store: this.responseStore,
+        index: options.completionIndex ?? new PersistedIndex(new MemoryPersistence()),
+        timeoutMs: loaderTimeoutMs,
+      }),
       eventLog: options.eventLog ?? new MemoryEventLog(),
       backgroundRuns: new BackgroundRuns(),
       router: this.router,

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import { AnyObject, bodyOf, Model, Nullable } from '../body-schema.ts'
 import { isObject } from '../json.ts'
+import { assertMetadata } from '../responses/metadata-limits.ts'
 import type { ChatRequest, EmbeddingRequest } from '../types.ts'
 import { GatewayError } from './errors.ts'
 
@@ -37,8 +38,11 @@ const ChatBody = Type.Object({
   top_logprobs: Nullable(Type.Integer()),
   logit_bias: Nullable(AnyObject),
   metadata: Nullable(AnyObject),
+  store: Nullable(Type.Boolean()),
   user: Nullable(Type.String()),
 })
+
+const MetadataBody = Type.Object({ metadata: Type.Union([AnyObject, Type.Null()]) })
 
 const EmbeddingBody = Type.Object({
   model: Model,
@@ -53,6 +57,7 @@ const EmbeddingBody = Type.Object({
 
 const objectFields = ['stream_options', 'response_format', 'logit_bias', 'metadata'] as const
 const chatBody = bodyOf(ChatBody)
+const metadataBody = bodyOf(MetadataBody)
 const embeddingBody = bodyOf(EmbeddingBody)
 
 /** @throws GatewayError `invalid_request` whose `param` names the field */
@@ -61,8 +66,21 @@ export function asChatRequest(value: unknown): ChatRequest {
   // A number that is kept as text is an object to the schema.
   const fields = value as Record<string, unknown>
   const param = objectFields.find((name) => fields[name] && !isObject(fields[name]))
-  if (!param) return value as ChatRequest
-  throw new GatewayError('invalid_request', `invalid value for '${param}': must be object or null`, { param })
+  if (param) {
+    throw new GatewayError('invalid_request', `invalid value for '${param}': must be object or null`, { param })
+  }
+  const request = value as ChatRequest
+  // Elsewhere it is for the upstream to judge.
+  if (request.store) assertMetadata(request)
+  return request
+}
+
+/** What is attached to something that is stored. @throws GatewayError `invalid_request` whose `param` names the field */
+export function asMetadata(value: unknown): Record<string, string> {
+  if (!metadataBody.fits(value)) throw metadataBody.refusal(value)
+  const { metadata } = value as { metadata: Record<string, string> | null }
+  assertMetadata({ metadata })
+  return metadata ?? {}
 }
 
 /** @throws GatewayError `invalid_request` whose `param` names the field */

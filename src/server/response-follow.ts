@@ -1,15 +1,12 @@
 import { errorEvent, numbered } from '../responses/response-failure.ts'
 import type { ResponseEvent } from '../responses/response-types.ts'
-import { EventsGoneError } from '../store/event-log.ts'
 import type { ServerContext } from './context.ts'
 import { GatewayError } from './errors.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
+import { lookMs, readEvents } from './kept-events.ts'
 import { currentRecord, isUnderWay } from './response-state.ts'
 import { EventStream } from './sse.ts'
-
-/** How often who waits for events looks whether anybody still makes them, in milliseconds. */
-const lookMs = 5000
 
 /** Streams the events of a stored response from a number on; those to come as well. */
 export async function followResponse(
@@ -68,26 +65,10 @@ async function* follow(
   }
 }
 
-async function* read(
-  { userId, call }: Exchange,
-  { eventLog }: ServerContext,
-  id: string,
-  from: number,
-  idleMs: number,
-): AsyncGenerator<readonly ResponseEvent[]> {
-  try {
-    const events = eventLog.read(eventsKey(userId, id), from, { idleMs, signal: call.signal })
-    for await (const batch of events) yield batch as readonly ResponseEvent[]
-  } catch (error) {
-    if (error instanceof EventsGoneError) throw gone()
-    if (error instanceof GatewayError) throw error
-    if (call.signal?.aborted) throw new GatewayError('client_closed', 'the client closed the request', { cause: error })
-    throw new GatewayError('store_unavailable', 'the events of this response cannot be read', {
-      cause: error,
-      retryAfter: 1,
-    })
-  }
-}
+const read = (exchange: Exchange, context: ServerContext, id: string, from: number, idleMs: number) =>
+  readEvents(exchange, context, { key: eventsKey(exchange.userId, id), gone }, from, idleMs) as AsyncGenerator<
+    readonly ResponseEvent[]
+  >
 
 const gone = (): GatewayError =>
   new GatewayError(

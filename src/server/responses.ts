@@ -1,120 +1,114 @@
-import { toChatRequest } from '../responses/chat-request.ts'
-import { toChunk } from '../responses/completion-chunk.ts'
 import { inputItems } from '../responses/input-items.ts'
+import { newResponseId } from '../responses/item-ids.ts'
 import { assertMetadata } from '../responses/metadata-limits.ts'
 import { asResponseRequest } from '../responses/request-schema.ts'
-import { ResponseBuilder } from '../responses/response-builder.ts'
 import { errorEvent, numbered } from '../responses/response-failure.ts'
-import type { History } from '../responses/response-records.ts'
 import type { ResponseRequest } from '../responses/response-types.ts'
-import { fitting } from '../responses/truncation.ts'
 import { readJSON } from './body.ts'
 import { ChunkStream, reportPartial } from './chunk-stream.ts'
 import type { Endpoint, ServerContext } from './context.ts'
-import { type Dispatch, dispatch } from './dispatch.ts'
-import { GatewayError } from './errors.ts'
+import { Detached } from './detached.ts'
+import { dispatch } from './dispatch.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
+import { type Basis, basisOf } from './response-basis.ts'
 import { followResponse } from './response-follow.ts'
-import { ResponseRun } from './response-run.ts'
-import { currentRecord, isUnderWay } from './response-state.ts'
+import { nativeOrder, type Order, translatedOrder } from './response-order.ts'
+import { ResponseRun, type RunPlan } from './response-run.ts'
+import { isResumable } from './resumable.ts'
 import { EventStream } from './sse.ts'
-
-/** A response that is about to be made, and by whom. */
-interface Order extends Dispatch {
-  run: ResponseRun
-}
 
 /** `POST /v1/responses` */
 export const createResponse: Endpoint = async (exchange, context) => {
   const body = asResponseRequest(await readJSON(exchange.request, context.limits))
   assertMetadata(body)
-  if (body.conversation) {
-    const message = "'conversation' is not supported; continue with 'previous_response_id'"
-    throw new GatewayError('unsupported', message, { param: 'conversation' })
-  }
-  const order = await orderOf(exchange, context, body)
-  await order.run.claim()
-  if (body.background) return inBackground(exchange, context, order, body.stream === true)
-  return body.stream ? streamed(exchange, context, order) : whole(exchange, order)
-}
-
-async function orderOf(exchange: Exchange, context: ServerContext, body: ResponseRequest): Promise<Order> {
-  const { userId } = exchange
-  const builder = new ResponseBuilder(body)
-  const { items: earlier, thread, block } = await historyOf(context, userId, body, builder.id)
-  const input = await context.responses.resolved(userId, inputItems(body, builder.id))
-  const route = context.router.find(body.model)
-  const window = route?.entry.capabilities?.context_window ?? route?.entry.contextWindow?.(route.model)
-  const items = [...earlier, ...input]
-  // What is wrong with the request is told of the request as it came.
-  if (body.truncation === 'auto') toChatRequest(body, items)
-  const sent = fitting(body, items, typeof window === 'number' ? window : undefined)
-  const chat = toChatRequest(body, sent, (warning) => exchange.warn(warning))
-  const dispatched = await dispatch(exchange, context, chat, thread.root)
-  const kept = { input, thread, ...(block ? { block } : {}), isStored: body.store !== false }
-  const plan = { ...kept, builder, userId, isBackground: body.background === true }
-  return { ...dispatched, run: new ResponseRun(plan, exchange, context) }
-}
-
-async function historyOf(
-  context: ServerContext,
-  userId: string | null,
-  { previous_response_id: previousId }: ResponseRequest,
-  id: string,
-): Promise<History> {
-  const { responses } = context
-  if (!previousId) return responses.noHistory(id)
-  const param = 'previous_response_id'
-  const previous = await currentRecord(context, userId, previousId).catch((error: unknown) => {
-    throw error instanceof GatewayError && error.kind === 'not_found' ? previousNotFound(previousId) : error
-  })
-  if (isUnderWay(previous.response)) {
-    throw new GatewayError('invalid_request', `Previous response '${previousId}' is still in progress.`, { param })
-  }
-  const history = await responses.history(userId, previous, id)
-  if (!history) throw previousNotFound(previousId, ': a response that it builds on is gone')
-  return history
-}
-
-const previousNotFound = (id: string, reason = ''): GatewayError =>
-  new GatewayError(
-    'previous_response_not_found',
-    `Previous response with id '${id.slice(0, 100)}' not found${reason}.`,
-    { param: 'previous_response_id' },
-  )
-
-async function whole(exchange: Exchange, { client, request, run }: Order): Promise<Response> {
-  const { builder } = run
+  const id = newResponseId()
+  const basis = await basisOf(exchange, context, body, id)
   try {
-    const completion = await client.complete(request, run.call)
-    exchange.usage = completion.usage
-    builder.start()
-    builder.add(toChunk(completion))
-    builder.finish()
-    const { error } = builder.response
-    if (error) throw new GatewayError('upstream_truncated', error.message)
+    return await respond(exchange, context, body, id, basis)
   } catch (error) {
-    reportPartial(exchange, request, error)
+    basis.release()
     throw error
   }
-  await run.saveOrWarn()
+}
+
+async function respond(
+  exchange: Exchange,
+  context: ServerContext,
+  body: ResponseRequest,
+  id: string,
+  basis: Basis,
+): Promise<Response> {
+  const { userId } = exchange
+  const input = await context.responses.resolved(userId, inputItems(body, id), basis.items)
+  const isStored = body.store !== false
+  const isBackground = body.background === true
+  const isDetached = isBackground || (isStored && body.stream === true && isResumable(exchange))
+  const plan = { input, basis, userId, isStored, isBackground, isDetached }
+  const { model, user } = body
+  const addressed = user == null ? { model } : { model, user }
+  const { client, request } = await dispatch(exchange, context, addressed, basis.name)
+  const asked = { id, body, model: request.model, earlier: basis.items, input }
+  if (client.responses) return make(exchange, context, body, plan, nativeOrder(client.responses, asked))
+  const options = {
+    contextWindow: windowOf(context, body.model),
+    chunkChars: context.streamChunkChars,
+    onWarning: (warning: string) => exchange.warn(warning),
+  }
+  return make(exchange, context, body, plan, translatedOrder(client, asked, options))
+}
+
+async function make<Chunk>(
+  exchange: Exchange,
+  context: ServerContext,
+  { background, stream }: ResponseRequest,
+  plan: Omit<RunPlan<Chunk>, 'builder'>,
+  order: Order<Chunk>,
+): Promise<Response> {
+  const run = new ResponseRun({ ...plan, builder: order.builder }, exchange, context)
+  await run.claim()
+  if (!background) return stream ? streamed(exchange, context, order, run) : whole(exchange, order, run)
+  await run.begin()
+  return inBackground(exchange, context, order, run, stream === true)
+}
+
+function windowOf({ router }: ServerContext, model: string): number | undefined {
+  const route = router.find(model)
+  const window = route?.entry.capabilities?.context_window ?? route?.entry.contextWindow?.(route.model)
+  return typeof window === 'number' ? window : undefined
+}
+
+async function whole<Chunk>(exchange: Exchange, order: Order<Chunk>, run: ResponseRun<Chunk>): Promise<Response> {
+  const { builder, source } = order
+  try {
+    exchange.usage = await order.complete(run.call)
+    if (builder.failure) throw builder.failure
+  } catch (error) {
+    reportPartial(exchange, source.prompt, error)
+    throw error
+  }
+  await run.settle()
+  run.release()
   exchange.complete()
   return exchange.json(200, builder.response)
 }
 
-async function streamed(
+async function streamed<Chunk>(
   exchange: Exchange,
   context: ServerContext,
-  { client, request, run }: Order,
+  { source }: Order<Chunk>,
+  run: ResponseRun<Chunk>,
 ): Promise<Response> {
   exchange.stream = true
-  const chunks = await ChunkStream.open(exchange, context, client, request)
+  const chunks = await ChunkStream.from(exchange, context, source, run.call)
   await run.begin().catch((error: unknown) => {
     exchange.warn('the response could not be stored as it begins: it cannot be resumed', error)
   })
+  const made = run.events(Promise.resolve(chunks))
+  const detached = run.isDetached ? new Detached(made) : undefined
+  if (detached) context.backgroundRuns.add(eventsKey(exchange.userId, run.builder.id), run, detached.over)
   return exchange.eventStream(
-    new EventStream(run.events(Promise.resolve(chunks)), {
+    new EventStream(detached ?? made, {
       named: true,
       keepAliveNow: chunks.isLate,
       keepAliveMs: context.keepAliveMs,
@@ -124,24 +118,29 @@ async function streamed(
         return warnings && `warning ${warnings}`
       },
       onError: (error) => numbered(errorEvent(chunks.fail(error)), run.builder.sequence),
-      onCancel: (reason) => chunks.leave(reason),
+      onCancel(reason) {
+        if (detached) exchange.end(200, 'client_closed', 'client_closed')
+        else chunks.leave(reason)
+      },
     }),
   )
 }
 
-/** The answer is at once; the response is made after it. */
-async function inBackground(
+/** The answer is at once; the response, which is stored as it begins, is made after it. */
+async function inBackground<Chunk>(
   exchange: Exchange,
   context: ServerContext,
-  { client, request, run }: Order,
+  { source }: Order<Chunk>,
+  run: ResponseRun<Chunk>,
   isStreamed: boolean,
 ): Promise<Response> {
   const { builder, call } = run
-  await run.begin()
   const queued = builder.response
-  const opening = ChunkStream.open(exchange, context, client, request, call)
+  const opening = ChunkStream.from(exchange, context, source, call)
   // It may fail before the run asks for it.
   opening.catch(() => {})
   context.backgroundRuns.add(eventsKey(exchange.userId, builder.id), run, run.finish(opening))
-  return isStreamed ? followResponse(exchange, context, builder.id, 0) : exchange.json(200, queued)
+  if (!isStreamed) return exchange.json(200, queued)
+  // It is made all the same.
+  return followResponse(exchange, context, builder.id, 0).catch((error: unknown) => exchange.fail(error))
 }

@@ -18,6 +18,12 @@ export interface EventStreamOptions<T> {
   encode(item: T): object | undefined
   /** As in the Responses API: each event has its `type` for a name, and nothing follows the last one. Default false. */
   named?: boolean
+  /** Each event has its number for an id, `[DONE]` too. Default: they have none. */
+  numbered?: {
+    firstId: number
+    /** Nothing follows this event, not even `[DONE]`. */
+    isLast(event: object): boolean
+  }
   /** A comment goes out whenever nothing else has for this long, in milliseconds. */
   keepAliveMs: number
   /** Sends the comment at once: the wait for the first item has already taken that long. */
@@ -48,12 +54,14 @@ export class EventStream<T> {
   readonly #items: AsyncIterator<T>
   readonly #options: EventStreamOptions<T>
   #timer: ReturnType<typeof setInterval> | undefined
+  #nextId: number | undefined
   #idle = true
   #cancelled = false
 
   constructor(items: AsyncIterator<T>, options: EventStreamOptions<T>) {
     this.#items = items
     this.#options = options
+    this.#nextId = options.numbered?.firstId
   }
 
   /** Sends all there is, to one sink only. Asks for an item when there is room for it. */
@@ -88,8 +96,13 @@ export class EventStream<T> {
     return this.#options.named ? nameOf(value) + dataOf(value) : dataOf(value)
   }
 
+  /** What broke off here may go on elsewhere: an error of this stream's own has no number. */
+  #idLine(): string {
+    return this.#nextId === undefined ? '' : `id: ${this.#nextId++}\n`
+  }
+
   async #sendItems(sink: EventSink): Promise<void> {
-    const { first, encode, onDone } = this.#options
+    const { first, encode, numbered, onDone } = this.#options
     for (let pending = first; ; pending = undefined) {
       const room = sink.room()
       if (room) await room
@@ -99,11 +112,15 @@ export class EventStream<T> {
       const event = encode(result.value)
       if (!event) continue
       this.#idle = false
-      sink.write(this.#eventOf(event))
+      sink.write(this.#idLine() + this.#eventOf(event))
+      if (!numbered?.isLast(event)) continue
+      clearInterval(this.#timer)
+      this.#items.return?.().catch(() => {})
+      return
     }
     const comment = onDone()
     clearInterval(this.#timer)
     if (comment) sink.write(`: ${comment}\n\n`)
-    if (!this.#options.named) sink.write(doneEvent)
+    if (!this.#options.named) sink.write(this.#idLine() + doneEvent)
   }
 }

@@ -27,9 +27,9 @@ function startOf(startingAfter: string | null): number {
 export const deleteResponse: Endpoint = async (exchange, context) => {
   const { userId, parameter: id } = exchange
   const { response } = await currentRecord(context, userId, id)
-  if (isUnderWay(response)) await context.backgroundRuns.cancel(eventsKey(userId, id))
   await context.responses.remove(userId, id)
   await context.eventLog.delete(eventsKey(userId, id))
+  if (isUnderWay(response)) await context.backgroundRuns.cancel(eventsKey(userId, id))
   return exchange.json(200, { id, object: 'response', deleted: true })
 }
 
@@ -51,8 +51,8 @@ export const cancelResponse: Endpoint = async (exchange, context) => {
   }
   if (!isUnderWay(record.response)) return exchange.json(200, record.response)
   const isHere = await context.backgroundRuns.cancel(eventsKey(userId, id))
-  const { response } = isHere
-    ? await currentRecord(context, userId, id)
-    : await cancelFromOutside(context, userId, record)
+  const now = isHere ? await currentRecord(context, userId, id) : record
+  // Not ended by that: it is made elsewhere, or somebody else is about to end it.
+  const { response } = isUnderWay(now.response) ? await cancelFromOutside(context, userId, now) : now
   return exchange.json(200, response)
 }

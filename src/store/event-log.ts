@@ -1,6 +1,13 @@
 /** Some of the events are not kept any more, or never were. */
 export class EventsGoneError extends Error {
   override readonly name = 'EventsGoneError'
+  /** The number of the oldest event that is kept, if any is. */
+  readonly first: number | undefined
+
+  constructor(message: string, first?: number) {
+    super(message)
+    this.first = first
+  }
 }
 
 export interface ReadOptions {

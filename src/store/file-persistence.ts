@@ -46,15 +46,16 @@ export class FilePersistence implements Persistence {
     assertHeld(lease)
     const lifetime = lifetimeOf(ttlSeconds)
     const text = recordOf(key, textOf(value), lifetime === undefined ? undefined : Date.now() + lifetime)
-    await this.#inTurn(key, async (file) => {
-      try {
-        await writeAtomically(file, text)
-      } catch (error) {
-        if (!isSystemError(error, 'ENOENT')) throw error
-        // Someone removed the directory, or another process that starts on it took this draft for a leftover.
-        await makeDirectory(this.#directory)
-        await writeAtomically(file, text)
-      }
+    await this.#inTurn(key, (file) => this.#write(file, text))
+  }
+
+  async add(key: string, value: unknown, { ttlSeconds }: Pick<SetOptions, 'ttlSeconds'> = {}): Promise<boolean> {
+    const lifetime = lifetimeOf(ttlSeconds)
+    const text = recordOf(key, textOf(value), lifetime === undefined ? undefined : Date.now() + lifetime)
+    return this.#inTurn(key, async (file) => {
+      if (await this.#read(file, key)) return false
+      await this.#write(file, text)
+      return true
     })
   }
 
@@ -65,6 +66,17 @@ export class FilePersistence implements Persistence {
       await syncDirectory(this.#directory)
       return true
     })
+  }
+
+  async #write(file: string, text: string): Promise<void> {
+    try {
+      await writeAtomically(file, text)
+    } catch (error) {
+      if (!isSystemError(error, 'ENOENT')) throw error
+      // Someone removed the directory, or another process that starts on it took this draft for a leftover.
+      await makeDirectory(this.#directory)
+      await writeAtomically(file, text)
+    }
   }
 
   async #read(file: string, key: string): Promise<{ value: unknown } | undefined> {

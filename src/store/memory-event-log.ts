@@ -67,7 +67,7 @@ export class MemoryEventLog implements EventLog {
     for (let next = from; ; ) {
       signal?.throwIfAborted()
       const log = this.#logs.get(key)
-      if (!log || next < log.first) throw new EventsGoneError('these events are not kept any more')
+      if (!log || next < log.first) throw new EventsGoneError('these events are not kept any more', log?.first)
       const texts = log.texts.slice(next - log.first)
       if (texts.length > 0) {
         next += texts.length

@@ -47,6 +47,12 @@ export class MemoryPersistence implements Persistence {
     this.#texts.set(key, { text, version }, ttl === undefined ? { size } : { size, ttl })
   }
 
+  async add(key: string, value: unknown, options: Pick<SetOptions, 'ttlSeconds'> = {}): Promise<boolean> {
+    if (this.#texts.has(key)) return false
+    await this.set(key, value, options)
+    return true
+  }
+
   async delete(key: string): Promise<boolean> {
     // A value whose time is over still lies in the cache, and does not count.
     const alive = this.#texts.has(key)

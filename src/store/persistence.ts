@@ -19,6 +19,11 @@ export interface Persistence {
   set(key: string, value: unknown, options?: SetOptions): Promise<void>
   /** True when there was a value. */
   delete(key: string): Promise<boolean>
+  /**
+   * As {@link set} where the key has no value; of those who add at once, one does. True when it was this one. Default: not in one
+   * step, {@link get} and then {@link set}.
+   */
+  add?(key: string, value: unknown, options?: Pick<SetOptions, 'ttlSeconds'>): Promise<boolean>
   /** The values of several keys, in their order, in one go. Default: {@link get} for each. */
   getMany?(keys: readonly string[]): Promise<unknown[]>
   /**
@@ -32,3 +37,16 @@ export interface Persistence {
 /** The values of several keys, by whichever way the store has. */
 export const getMany = (store: Persistence, keys: readonly string[]): Promise<unknown[]> =>
   store.getMany ? store.getMany(keys) : Promise.all(keys.map((key) => store.get(key)))
+
+/** {@link Persistence.add}, by whichever way the store has. */
+export async function addTo(
+  store: Persistence,
+  key: string,
+  value: unknown,
+  options: Pick<SetOptions, 'ttlSeconds'>,
+): Promise<boolean> {
+  if (store.add) return store.add(key, value, options)
+  if ((await store.get(key)) !== undefined) return false
+  await store.set(key, value, options)
+  return true
+}

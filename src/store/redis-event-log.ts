@@ -54,7 +54,8 @@ export class RedisEventLog implements EventLog {
       const found = await this.#connection.run((redis) => redis.signalboxRead(redisKey('events', key), next, batchSize))
       const [firstId, entries] = found ?? []
       if (!firstId || !entries || (firstId !== endId && numberOf(firstId) > next)) {
-        throw new EventsGoneError('these events are not kept any more')
+        const first = firstId && firstId !== endId ? numberOf(firstId) : undefined
+        throw new EventsGoneError('these events are not kept any more', first)
       }
       const texts = entries.flatMap(([id, [, text]]) => (id === endId ? [] : [text]))
       if (texts.length > 0) {

@@ -1,9 +1,13 @@
-import { parseJSON } from '../json.ts'
 import { assertHeld, LeaseLost } from './lease.ts'
 import type { Persistence, SetOptions } from './persistence.ts'
+import type { RedisClient } from './redis-client.ts'
 import type { RedisConnection } from './redis-connection.ts'
 import { redisKey, slotOf } from './redis-key.ts'
-import { lifetimeOf, textOf } from './stored-value.ts'
+import { lifetimeOf } from './stored-value.ts'
+import { headLength, valueIn, versionedText } from './versioned-text.ts'
+
+/** How many values are asked for at a time. */
+const batchSize = 100
 
 /**
  * Values in Redis, for all who are connected to it: what one wrote, another reads at once.
@@ -21,7 +25,28 @@ export class RedisPersistence implements Persistence {
   /** @throws StoreUnavailable */
   async get(key: string): Promise<unknown> {
     const text = await this.#connection.run((redis) => redis.get(redisKey('value', key)))
-    return text === null ? undefined : parseJSON(text)
+    return valueOrNone(text)
+  }
+
+  /** In batches, between which others who use the connection get their answers. @throws StoreUnavailable */
+  async getMany(keys: readonly string[]): Promise<unknown[]> {
+    const texts = await this.#connection.run(async (redis) => {
+      const texts: unknown[] = []
+      for (let at = 0; at < keys.length; at += batchSize) {
+        const batch = keys.slice(at, at + batchSize).map((key) => ['get', redisKey('value', key)])
+        texts.push(...(await answers(redis, batch)))
+      }
+      return texts
+    })
+    return texts.map(valueOrNone)
+  }
+
+  /** The first characters of each text, all in one go. @throws StoreUnavailable */
+  async versions(keys: readonly string[]): Promise<(string | undefined)[]> {
+    const commands = keys.map((key) => ['getrange', redisKey('value', key), 0, headLength - 1])
+    const heads = await this.#connection.run((redis) => answers(redis, commands))
+    // The range of what is not there is empty.
+    return heads.map((head) => (typeof head === 'string' && head !== '' ? head : undefined))
   }
 
   /**
@@ -32,7 +57,7 @@ export class RedisPersistence implements Persistence {
   async set(key: string, value: unknown, { ttlSeconds, lease }: SetOptions = {}): Promise<void> {
     assertHeld(lease)
     const lifetime = lifetimeOf(ttlSeconds)
-    const text = textOf(value)
+    const text = versionedText(value)
     const place = redisKey('value', key)
     if (!lease) {
       await this.#connection.run((redis) =>
@@ -50,8 +75,31 @@ export class RedisPersistence implements Persistence {
     if (written === 0) throw new LeaseLost(lease)
   }
 
+  /** @throws StoreUnavailable when it may have been added all the same */
+  async add(key: string, value: unknown, { ttlSeconds }: Pick<SetOptions, 'ttlSeconds'> = {}): Promise<boolean> {
+    const lifetime = lifetimeOf(ttlSeconds)
+    const text = versionedText(value)
+    const place = redisKey('value', key)
+    const added = await this.#connection.run((redis) =>
+      lifetime === undefined ? redis.set(place, text, 'NX') : redis.set(place, text, 'PX', lifetime, 'NX'),
+    )
+    return added !== null
+  }
+
   /** @throws StoreUnavailable when it may not have been deleted */
   async delete(key: string): Promise<boolean> {
     return (await this.#connection.run((redis) => redis.unlink(redisKey('value', key)))) > 0
   }
+}
+
+const valueOrNone = (text: unknown): unknown => (typeof text === 'string' ? valueIn(text) : undefined)
+
+/** Sends commands at once. A cluster refuses pipelines for several nodes: there each command finds its own way. */
+async function answers(redis: RedisClient, commands: (string | number)[][]): Promise<unknown[]> {
+  if (redis.isCluster) return Promise.all(commands.map(([name = '', ...args]) => redis.call(String(name), ...args)))
+  const answered = (await redis.pipeline(commands).exec()) ?? []
+  return answered.map(([error, answer]) => {
+    if (error) throw error
+    return answer
+  })
 }

@@ -25,6 +25,14 @@ declare module 'ioredis' {
     signalboxRead(
       ...args: [log: string, from: number, count: number]
     ): Result<[first: string, entries: [id: string, fields: [name: string, text: string]][]] | null, Context>
+    /** No `oldest` and `ttlMs`, that is empty texts, for good. */
+    signalboxIndex(
+      ...args: [index: string, at: number, member: string, oldest: number | '', ttlMs: number | '']
+    ): Result<number, Context>
+    /** No `at` and `member`, that is empty texts, from the beginning. */
+    signalboxPage(
+      ...args: [index: string, at: number | '', member: string, isNewestFirst: 0 | 1, limit: number]
+    ): Result<[member: string, at: string][], Context>
   }
 }
 
@@ -134,6 +142,38 @@ if not first then return false end
 return { first[1], redis.call('XRANGE', KEYS[1], '1-' .. ARGV[1], '+', 'COUNT', ARGV[2]) }
 `
 
+const index = `
+redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+if ARGV[4] == '' then
+  -- A time that the index had before is called off: this member is kept for good.
+  redis.call('PERSIST', KEYS[1])
+else
+  -- What is older than anything is kept goes.
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+  -- When nothing has been added for as long as anything is kept, all of it has gone.
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
+return 1
+`
+
+const page = `
+local rank = ARGV[3] == '1' and 'ZREVRANK' or 'ZRANK'
+local range = ARGV[3] == '1' and 'ZREVRANGE' or 'ZRANGE'
+local from = 0
+if ARGV[1] ~= '' then
+  -- The page begins behind a member that may be gone: it takes its place once more, to be counted from.
+  local isGone = redis.call('ZADD', KEYS[1], 'NX', ARGV[1], ARGV[2]) == 1
+  from = redis.call(rank, KEYS[1], ARGV[2])
+  -- Without it, the next one has its rank.
+  if isGone then redis.call('ZREM', KEYS[1], ARGV[2]) else from = from + 1 end
+end
+local flat = redis.call(range, KEYS[1], from, from + ARGV[4] - 1, 'WITHSCORES')
+-- As pairs of a member and its number.
+local places = {}
+for n = 1, #flat, 2 do places[#places + 1] = { flat[n], flat[n + 1] } end
+return places
+`
+
 /** Each runs as a whole, between the commands of everybody else. */
 export const redisScripts = {
   signalboxAcquire: { lua: acquire, numberOfKeys: 4 },
@@ -142,4 +182,6 @@ export const redisScripts = {
   signalboxSetFenced: { lua: setFenced, numberOfKeys: 2 },
   signalboxAppend: { lua: append, numberOfKeys: 1 },
   signalboxRead: { lua: read, numberOfKeys: 1 },
+  signalboxIndex: { lua: index, numberOfKeys: 1 },
+  signalboxPage: { lua: page, numberOfKeys: 1 },
 }

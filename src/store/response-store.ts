@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { MemoryPersistence } from './memory-persistence.ts'
-import { getMany, type Persistence } from './persistence.ts'
+import { addTo, getMany, type Persistence, type SetOptions } from './persistence.ts'
 import { userKey } from './stored-key.ts'
+import { textOf } from './stored-value.ts'
 
 export interface ResponseStoreOptions {
   /** Where responses are kept. Default: in this process's memory only. */
@@ -10,6 +11,8 @@ export interface ResponseStoreOptions {
   keyPrefix?: string
   /** How many entries stay in this process's memory; the least recently used go first. Default 10 000. */
   memoryCapacity?: number
+  /** How many characters what is remembered of the persistence has as JSON, likewise. Default 33 554 432: 32 Mi. */
+  memoryCharacters?: number
   /** How long they are kept. Default 2 592 000: 30 days, as at OpenAI. */
   ttlSeconds?: number
 }
@@ -29,15 +32,17 @@ interface Remembered {
 export class ResponseStore {
   readonly #persistence: Persistence
   readonly #keyPrefix: string
-  readonly #ttlSeconds: number
+  /** How long an entry is kept, unless it has a time of its own. */
+  readonly ttlSeconds: number
   readonly #memory: LRUCache<string, Remembered>
 
   constructor(options: ResponseStoreOptions = {}) {
     const { persistence, keyPrefix = 'response:', memoryCapacity = 10_000, ttlSeconds = 30 * 86_400 } = options
+    const { memoryCharacters = 32 * 1024 * 1024 } = options
     this.#persistence = persistence ?? new MemoryPersistence({ maxEntries: memoryCapacity })
     this.#keyPrefix = keyPrefix
-    this.#ttlSeconds = ttlSeconds
-    this.#memory = new LRUCache({ max: memoryCapacity })
+    this.ttlSeconds = ttlSeconds
+    this.#memory = new LRUCache({ max: memoryCapacity, maxSize: memoryCharacters })
   }
 
   async get(userId: string | null, id: string): Promise<object | undefined> {
@@ -51,25 +56,41 @@ export class ResponseStore {
     const store = this.#persistence
     if (!store.versions) return (await getMany(store, keys)).map(objectIn)
     const versions = new Map(zip(keys, await store.versions(keys)))
-    const unknown = keys.filter((key) => versions.get(key) && this.#memory.get(key)?.version !== versions.get(key))
-    const read = unknown.length > 0 ? await getMany(store, unknown) : []
-    const values = new Map(zip(unknown, read.map(objectIn)))
-    for (const [key, value] of values) {
+    const found = new Map<string, object | undefined>()
+    for (const [key, version] of versions) {
+      const remembered = this.#memory.get(key)
+      if (version === undefined) found.set(key, undefined)
+      else if (remembered?.version === version) found.set(key, remembered.value)
+    }
+    const unknown = [...versions.keys()].filter((key) => !found.has(key))
+    const values = unknown.length > 0 ? (await getMany(store, unknown)).map(objectIn) : []
+    for (const [key, value] of zip(unknown, values)) {
+      found.set(key, value)
       const version = versions.get(key)
       // The version was read first: of a value that has changed since, it is one that never comes again.
-      if (version !== undefined && value) this.#memory.set(key, { version, value })
+      if (version !== undefined && value) this.#memory.set(key, { version, value }, { size: textOf(value).length })
     }
-    return keys.map((key) => {
-      if (values.has(key)) return values.get(key)
-      return versions.get(key) === undefined ? undefined : this.#memory.get(key)?.value
-    })
+    return keys.map((key) => found.get(key))
   }
 
-  /** `ttlSeconds`: default that of the store. */
-  async set(userId: string | null, id: string, value: object, options: { ttlSeconds?: number } = {}): Promise<void> {
-    await this.#persistence.set(userKey(this.#keyPrefix, userId, id), value, {
-      ttlSeconds: options.ttlSeconds ?? this.#ttlSeconds,
-    })
+  /**
+   * `ttlSeconds`: default that of the store. `lease`: one of a name that `userKey` makes of the same user and id.
+   *
+   * @throws LeaseLost when it comes with a lease that is not the last one of its name
+   */
+  async set(userId: string | null, id: string, value: object, options: SetOptions = {}): Promise<void> {
+    const { ttlSeconds = this.ttlSeconds, lease } = options
+    await this.#persistence.set(userKey(this.#keyPrefix, userId, id), value, { ttlSeconds, lease })
+  }
+
+  /** As {@link set}, where there is none. True when it was this one, and of those at once only one. */
+  add(
+    userId: string | null,
+    id: string,
+    value: object,
+    { ttlSeconds = this.ttlSeconds }: Pick<SetOptions, 'ttlSeconds'> = {},
+  ): Promise<boolean> {
+    return addTo(this.#persistence, userKey(this.#keyPrefix, userId, id), value, { ttlSeconds })
   }
 
   /** True when there was one. */

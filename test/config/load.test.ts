@@ -345,6 +345,18 @@ t.test('providers', async (t) => {
   })
 })
 
+t.test('how a provider is asked for responses', async (t) => {
+  t.equal(parse('providers: { openai: { responses: native } }').providers.openai?.responses, 'native')
+  t.strictSame(problemsOf('providers: { openai: { responses: directly } }'), [
+    'providers.openai.responses: must be one of translated, native',
+  ])
+  const file = resolve(t.testdir({ 'a.yaml': 'providers: { anthropic: { responses: native } }' }), 'a.yaml')
+  const error = await loadConfig({ file, env: { ANTHROPIC_API_KEY: 'k' } }).catch((error: unknown) => error)
+  t.match(error instanceof ConfigError && error.problems, [
+    /^providers\.anthropic: provider "anthropic" has no responses of its own: "native" is for what speaks/,
+  ])
+})
+
 t.test('the file', async (t) => {
   const dir = t.testdir({
     'signalbox.yaml': 'server: { port: 1 }',

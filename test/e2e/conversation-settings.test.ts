@@ -42,9 +42,12 @@ t.test('a conversation is forgotten when its time is over', async (t) => {
   await ask('1')
   await ask('2')
   t.strictSame(sent(), ['user 1', 'assistant You said: 1', 'user 2'])
+  const { conversations } = gateway.client()
+  const { id } = await conversations.create()
   await sleep(1200)
   await ask('3')
   t.strictSame(sent(), ['user 3'])
+  t.match(await t.rejects(conversations.retrieve(id)), { status: 404 })
 })
 
 t.test('an agent may see only the end of it, or be asked without any', async (t) => {

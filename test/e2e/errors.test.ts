@@ -250,7 +250,7 @@ t.test('a path that is none is a 404', async (t) => {
 t.test('a method that a path does not take is a 405 that names those it takes', async (t) => {
   const refused = { status: 405, type: 'invalid_request_error', code: 'method_not_allowed' }
   const allow = (methods: string) => ({ ...refused, headers: { allow: methods } })
-  await fails(t, (client) => client.get('/chat/completions'), allow('POST'))
+  await fails(t, (client) => client.delete('/chat/completions'), allow('POST, GET, HEAD'))
   await fails(t, (client) => client.put('/embeddings', { body: {} }), allow('POST'))
   await fails(t, (client) => client.post('/models', { body: {} }), allow('GET, HEAD'))
   await fails(t, (client) => client.delete('/models/openai/m'), allow('GET, HEAD'))

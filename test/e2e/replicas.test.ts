@@ -1,10 +1,9 @@
-import { join } from 'node:path'
-import OpenAI from 'openai'
+import type OpenAI from 'openai'
 import t, { type Test } from 'tap'
-import { stringify } from 'yaml'
-import { runGateway } from '../process.ts'
 import { startRedis } from '../redis.ts'
+import { chunksIn, type SSEvent, sseIn, textOf } from '../server/completing.ts'
 import { completion, startUpstream } from '../upstream.ts'
+import { startReplicas } from './start-replicas.ts'
 
 const upstream = await startUpstream()
 t.teardown(() => upstream.close())
@@ -13,23 +12,15 @@ t.beforeEach(() => upstream.reset())
 type Message = { role: string; content: string }
 const sent = (): Message[] => (upstream.last().body as { messages: Message[] }).messages
 
-/** Two processes with one configuration, as behind one service of a cluster. */
 async function replicas(t: Test, store: object) {
-  const configuration = {
-    providers: { openai: { apiKey: 'k', baseURL: upstream.baseURL } },
-    agents: { helper: { model: 'openai/m' } },
-    conversations: { lockTimeout: '5s' },
-    store: { kind: 'redis', ...store },
-  }
-  const cwd = t.testdir({ 'signalbox.yaml': stringify(configuration) })
-  const config = ['--config', join(cwd, 'signalbox.yaml')]
-  const started = await Promise.all([0, 1].map(() => runGateway(t, { args: config })))
-  return started.map(({ baseURL, url, process }) => ({
+  const config = { conversations: { lockTimeout: '5s' }, store: { kind: 'redis', ...store } }
+  const started = await startReplicas(t, upstream, config)
+  return started.map(({ client, url, process }) => ({
     url,
     process,
-    client: new OpenAI({ baseURL, apiKey: 'any', maxRetries: 0 }),
-    ask: (content: string, conversation?: string, options: { maxRetries?: number; stream?: boolean } = {}) =>
-      new OpenAI({ baseURL, apiKey: 'any', maxRetries: options.maxRetries ?? 0 }).chat.completions.create(
+    client: client(),
+    ask: (content: string, conversation?: string, options: { maxRetries?: number } = {}) =>
+      client(options).chat.completions.create(
         { model: conversation ? 'helper' : 'openai/m', messages: [{ role: 'user', content }] },
         { headers: conversation ? { 'x-conversation-id': conversation } : {} },
       ),
@@ -130,6 +121,71 @@ t.test('responses', async (t) => {
     t.match(await one.client.responses.retrieve(id), { status: 'cancelled' })
     await other.client.responses.delete(id)
     t.match(await one.client.responses.retrieve(id).catch((error: unknown) => error), { status: 404 })
+  })
+})
+
+t.test('chat completions', async (t) => {
+  const redis = await startRedis(t)
+  const [one, other] = await replicas(t, { url: redis.url })
+  if (!one || !other) return
+  const ask = { model: 'openai/m', messages: [{ role: 'user' as const, content: 'long' }] }
+  const tokens = Array.from({ length: 80 }, (_, n) => `${n} `)
+
+  /** Begins a stream that can be resumed, and loses its connection after some events. */
+  async function begun(count: number) {
+    const lost = new AbortController()
+    const answer = await fetch(`${one?.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'x-signalbox-resumable': 'true' },
+      body: JSON.stringify({ ...ask, stream: true, store: true }),
+      signal: lost.signal,
+    })
+    let text = ''
+    for await (const part of answer.body ?? []) {
+      text += Buffer.from(part).toString()
+      if (sseIn(text.slice(0, text.lastIndexOf('\n\n'))).length >= count) break
+    }
+    lost.abort()
+    const seen = sseIn(text.slice(0, text.lastIndexOf('\n\n')))
+    return { place: answer.headers.get('x-signalbox-resume') ?? '', seen }
+  }
+  const resumed = async (place: string, seen: SSEvent[]) =>
+    sseIn(await (await fetch(other.url + place, { headers: { 'last-event-id': seen.at(-1)?.id ?? '' } })).text())
+
+  t.test('what one has stored, the other retrieves, lists, updates and deletes', async (t) => {
+    const made: string[] = []
+    for (let n = 0; n < 10; n++) {
+      const { client } = n % 2 ? other : one
+      const { id } = await client.chat.completions.create({ ...ask, store: true, metadata: { n: String(n) } })
+      made.push(id)
+    }
+    for (const { client } of [one, other]) {
+      const ids: string[] = []
+      for await (const { id } of client.chat.completions.list({ limit: 3 })) ids.push(id)
+      t.strictSame(ids, made.toSorted())
+    }
+    const [id = ''] = made
+    await one.client.chat.completions.update(id, { metadata: { by: 'one' } })
+    t.match(await other.client.chat.completions.retrieve(id), { metadata: { by: 'one' } })
+    await other.client.chat.completions.delete(id)
+    t.match(await one.client.chat.completions.retrieve(id).catch((error: unknown) => error), { status: 404 })
+    t.equal((await one.client.chat.completions.list()).data.length, 9)
+  })
+
+  t.test('who loses a stream of one gets the rest from the other, each event once', async (t) => {
+    for (const count of [1, 20, 60]) {
+      upstream.next(completion({ tokens, delayMs: 5 }))
+      const { place, seen } = await begun(count)
+      t.ok(seen.length < 80, `${seen.length} events were seen`)
+      const events = [...seen, ...(await resumed(place, seen))]
+      t.strictSame(
+        events.map(({ id }) => id),
+        events.map((_, index) => String(index + 1)),
+      )
+      t.equal(textOf(chunksIn(events)), tokens.join(''))
+      const stored = await other.client.chat.completions.retrieve(place.slice(place.lastIndexOf('/') + 1))
+      t.equal(stored.choices[0]?.message.content, tokens.join(''))
+    }
   })
 })
 

@@ -77,7 +77,7 @@ t.test('what asks for nothing, and what is for the gateway, is no reason to warn
   const request: ChatRequest = {
     ...hello,
     ...{ n: 1, logprobs: false, logit_bias: null, frequency_penalty: 0, presence_penalty: 0, seed: null },
-    ...{ parallel_tool_calls: true, service_tier: 'auto', stop: null, tools: [], user: 'alice', store: false },
+    ...{ parallel_tool_calls: true, service_tier: 'auto', stop: null, tools: [], user: 'alice', store: true },
     metadata: { conversation_id: 'c' },
   }
   for (const client of [claude, gemini]) {

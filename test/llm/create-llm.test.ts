@@ -282,3 +282,16 @@ t.test('what cannot be sent is refused at once, by the name of the provider', as
     t.throws(() => createLLM({ model: 'lab/m', ...options }), { message: /provider "lab"/ }, JSON.stringify(options))
   }
 })
+
+t.test('responses: native, for what speaks OpenAI’s format', async (t) => {
+  const native = createLLM({ model: 'lab/m', baseURL, responses: 'native' })
+  const translated = createLLM({ model: 'lab/m', baseURL, responses: 'translated' })
+  t.teardown(() => Promise.all([native.close?.(), translated.close?.()]))
+  t.ok(native.responses)
+  t.equal(translated.responses, undefined)
+  t.throws(() => createLLM({ model: 'anthropic/claude', apiKey: 'k', responses: 'native' }), {
+    message: `provider "anthropic" has no responses of its own: "native" is for what speaks OpenAI's format`,
+  })
+  const claude = createLLM({ model: 'anthropic/claude', apiKey: 'k', responses: 'translated' })
+  t.teardown(() => claude.close?.())
+})

@@ -2,7 +2,13 @@ import fc from 'fast-check'
 import t from 'tap'
 import { errors as undici } from 'undici'
 import { GatewayError } from '../../src/index.ts'
-import { abortedCall, streamErrorEvent, transportError, upstreamError } from '../../src/llm/upstream-errors.ts'
+import {
+  abortedCall,
+  responseFailure,
+  streamErrorEvent,
+  transportError,
+  upstreamError,
+} from '../../src/llm/upstream-errors.ts'
 import { errorAnswer } from '../../src/server/errors.ts'
 import { assertSchema } from '../openapi.ts'
 
@@ -185,6 +191,26 @@ t.test('an error event inside a stream', async (t) => {
       t.match(answer, { status: 502, error: { type: 'server_error', code: 'upstream_error' } }, JSON.stringify(event))
       t.notMatch(answer.text, 'org-upstream')
     }
+  })
+})
+
+t.test('the error of a failed response is judged by its code', async (t) => {
+  for (const [error, status, code] of [
+    [{ code: 'server_error', message: secret }, 502, 'upstream_error'],
+    [{ code: 'vector_store_timeout', message: secret }, 502, 'upstream_error'],
+    [{ code: 'rate_limit_exceeded', message: secret }, 429, 'rate_limit_exceeded'],
+    [{ code: 'insufficient_quota', message: secret }, 429, 'insufficient_quota'],
+    [{ code: '503', message: secret }, 503, 'upstream_overloaded'],
+    [{ message: secret }, 502, 'upstream_error'],
+    [null, 502, 'upstream_error'],
+  ] as const) {
+    const answer = answered(responseFailure(error))
+    t.match(answer, { status, error: { code } }, JSON.stringify(error))
+    t.notMatch(answer.text, 'org-upstream')
+  }
+  t.match(answered(responseFailure({ code: 'image_too_large', message: 'Too large.', param: 'input' })), {
+    status: 400,
+    error: { type: 'invalid_request_error', code: 'image_too_large', message: 'Too large.', param: 'input' },
   })
 })
 

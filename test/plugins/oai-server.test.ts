@@ -122,7 +122,7 @@ t.test('every request ends once, whoever answered it', async (t) => {
     ['/v1/chat/completions', posted({ ...ask, stream: true }), { stream: true, outcome: 'ok', status: 200 }],
     ['/v1/chat/completions', posted({}), { status: 400, outcome: 'error' }],
     ['/v1/chat/completions', posted({ ...ask, model: 'x' }), { status: 404, errorCode: 'model_not_found' }],
-    ['/v1/chat/completions', {}, { method: 'GET', status: 405, errorCode: 'method_not_allowed' }],
+    ['/v1/embeddings', {}, { method: 'GET', status: 405, errorCode: 'method_not_allowed' }],
     ['/nowhere/a?b=c', {}, { route: '_other', status: 404, outcome: 'error' }],
     ['/v1/models', { headers: { 'x-stranger': 'yes' } }, { status: 401, outcome: 'error', userId: null }],
     ['/v1/models', { method: 'OPTIONS' }, { method: 'OPTIONS', status: 204, outcome: 'ok', userId: null }],

@@ -211,6 +211,28 @@ t.test('servers that number calls in their own way', async (t) => {
     const { response } = run([call(0, { function: { name: 'f', arguments: '{}' } }), end('tool_calls')])
     t.match(response.output, [{ call_id: /^call_/, name: 'f' }])
   })
+  t.test('give no id, and all the same index', async (t) => {
+    const { response } = run([
+      call(0, { function: { name: 'f', arguments: '{"a":' } }),
+      call(0, { function: { name: 'f', arguments: '1}' } }),
+      call(0, { function: { name: 'f', arguments: '' } }),
+      call(0, { function: { name: 'f', arguments: '{"b":2}' } }),
+      call(0, { function: { name: 'g', arguments: '{}' } }),
+      end('tool_calls'),
+    ])
+    t.match(
+      response.output.map((item) => item.type === 'function_call' && `${item.name} ${item.arguments}`),
+      ['f {"a":1}', 'f {"b":2}', 'g {}'],
+    )
+  })
+  t.test('or send no call at all', async (t) => {
+    const odd = chunk({ content: 'a', tool_calls: [null] as never })
+    const { response } = run([
+      { ...odd, choices: [{ ...odd.choices[0], logprobs: { content: 'none' } }] as never },
+      end('stop'),
+    ])
+    t.match(response.output, [{ type: 'message', content: [{ text: 'a' }] }])
+  })
 })
 
 t.test('text before and after calls are two messages', async (t) => {

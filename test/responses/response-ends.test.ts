@@ -133,9 +133,14 @@ t.test('an abandoned response is ended by somebody else', async (t) => {
   const error = new GatewayError('upstream_connection_lost', 'the replica that served this is gone')
   const end = abandoned(builder.response, error, events.length)
   for (const event of [...events, ...end.events]) assertSchema('ResponseStreamEvent', event)
+  const at = events.length
   t.match(end.events, [
-    { type: 'error', sequence_number: events.length, code: 'upstream_connection_lost' },
-    { type: 'response.failed', sequence_number: events.length + 1, response: end.response },
+    { type: 'response.output_text.done', sequence_number: at, text: 'a' },
+    { type: 'response.content_part.done', sequence_number: at + 1 },
+    { type: 'response.output_item.done', sequence_number: at + 2, item: { status: 'incomplete' } },
+    { type: 'error', sequence_number: at + 3, code: 'upstream_connection_lost' },
+    { type: 'response.failed', sequence_number: at + 4, response: end.response },
   ])
+  assertStream([...events, ...end.events])
   t.match(end.response, { status: 'failed', output: [{ status: 'completed' }, { status: 'incomplete' }] })
 })

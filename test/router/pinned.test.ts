@@ -40,3 +40,15 @@ t.test('what travels beside a request goes along', async (t) => {
 t.test('a client without embeddings stays one', async (t) => {
   t.equal(pinned(createDemo(), 'small').embed, undefined)
 })
+
+t.test('a provider that speaks the Responses API is asked for the one model there, too', async (t) => {
+  t.equal(pinned(everything, 'small').responses, undefined)
+  const native = createLLM({ model: 'lab/*', baseURL: upstream.baseURL, responses: 'native' })
+  t.teardown(() => native.close?.())
+  const { responses } = pinned(native, 'small')
+  const asked = { model: 'alias', input: 'hi', store: false }
+  t.match(await responses?.create(asked, { requestId: 'req_7' }), { model: /^small/ })
+  t.match(upstream.last(), { path: '/v1/responses', body: { model: 'small' }, headers: { 'x-request-id': 'req_7' } })
+  for await (const event of responses?.stream(asked) ?? []) t.match(event.type, /^response\./)
+  t.match(upstream.last().body, { model: 'small', stream: true })
+})

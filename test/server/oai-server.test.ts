@@ -271,7 +271,7 @@ t.test('wrong requests are errors of the client, in the envelope', async (t) => 
 t.test('another method is a 405 that says which are allowed', async (t) => {
   const server = new OaiServer({ entries })
   for (const [method, path, allow] of [
-    ['GET', '/v1/chat/completions', 'POST'],
+    ['DELETE', '/v1/chat/completions', 'POST, GET, HEAD'],
     ['DELETE', '/v1/models/demo', 'GET, HEAD'],
     ['POST', '/health', 'GET, HEAD'],
     ['PUT', '/v1/embeddings', 'POST'],
@@ -388,8 +388,8 @@ t.test('authentication', async (t) => {
       t.equal((await server.handle(get(path))).status, 401, path)
       t.equal((await server.handle(get(path, as('sk-alice')))).status, 404, path)
     }
-    t.equal((await server.handle(get('/v1/chat/completions'))).status, 401)
-    t.equal((await server.handle(get('/v1/chat/completions', as('sk-alice')))).status, 405)
+    t.equal((await server.handle(get('/v1/embeddings'))).status, 401)
+    t.equal((await server.handle(get('/v1/embeddings', as('sk-alice')))).status, 405)
   })
 
   t.test('health and readiness need no key', async (t) => {

@@ -111,7 +111,7 @@ t.test('what is wrong with a request is a 400 that names the field, before anybo
     ['input', { model: 'm' }],
     ['stream', { ...hello, stream: 'yes' }],
     ['tools[0].type', { ...hello, tools: [{ type: 'web_search' }] }],
-    ['conversation', { ...hello, conversation: 'conv_1' }],
+    ['conversation.id', { ...hello, conversation: {} }],
     ['truncation', { ...hello, truncation: 'sometimes' }],
     ['previous_response_id', { ...hello, previous_response_id: 'resp_1', conversation: 'conv_1' }],
     ['background', { ...hello, background: true, store: false }],
@@ -347,7 +347,7 @@ t.test('warnings: in a header, or in a comment at the end', async (t) => {
   const streamed = await ask(server, 'POST', '', { ...asked, stream: true })
   t.match(streamed.headers.get('x-signalbox-warning'), /max_tool_calls is ignored/)
   await streamIn(streamed)
-  t.match(warnings, [{ model: undefined, warning: /max_tool_calls/ }, { warning: /max_tool_calls/ }])
+  t.match(warnings, [{ model: 'm', warning: /max_tool_calls/ }, { warning: /max_tool_calls/ }])
 })
 
 t.test('include: logprobs', async (t) => {

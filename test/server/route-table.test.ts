@@ -1,6 +1,8 @@
 import t from 'tap'
 import { HiddenSteps } from '../../src/agent/hidden-steps.ts'
+import { CompletionRecords } from '../../src/completions/completion-records.ts'
 import { HookBus } from '../../src/hooks/hook-bus.ts'
+import { ConversationRecords } from '../../src/responses/conversation-records.ts'
 import { ResponseRecords } from '../../src/responses/response-records.ts'
 import { ModelRouter } from '../../src/router/model-router.ts'
 import { BackgroundRuns } from '../../src/server/background-runs.ts'
@@ -11,6 +13,7 @@ import { Readiness } from '../../src/server/readiness.ts'
 import { RouteTable } from '../../src/server/route-table.ts'
 import { MemoryEventLog } from '../../src/store/memory-event-log.ts'
 import { MemoryPersistence } from '../../src/store/memory-persistence.ts'
+import { PersistedIndex } from '../../src/store/persisted-index.ts'
 import { ResponseStore } from '../../src/store/response-store.ts'
 
 const endpoint =
@@ -31,6 +34,12 @@ const context: ServerContext = {
   conversations: undefined,
   hiddenSteps: new HiddenSteps(new MemoryPersistence()),
   responses: new ResponseRecords(new ResponseStore(), 1000),
+  conversationRecords: new ConversationRecords(new ResponseStore(), { timeoutMs: 1000 }),
+  completions: new CompletionRecords({
+    store: new ResponseStore(),
+    index: new PersistedIndex(new MemoryPersistence()),
+    timeoutMs: 1000,
+  }),
   eventLog: new MemoryEventLog(),
   backgroundRuns: new BackgroundRuns(),
 }

@@ -315,3 +315,26 @@ t.test('named events carry their type, and nothing follows the last one', async 
   )
   t.strictSame(log, ['done'])
 })
+
+t.test('events can be numbered, the end too', async (t) => {
+  const numbered = { firstId: 7, isLast: () => false }
+  const { stream } = open(count(2), { numbered })
+  t.equal(await textOf(stream), 'id: 7\ndata: {"n":1}\n\nid: 8\ndata: {"n":2}\n\nid: 9\ndata: [DONE]\n\n')
+  async function* broken() {
+    yield { n: 1 }
+    throw new Error('broken')
+  }
+  t.equal(
+    await textOf(open(broken(), { numbered }).stream),
+    'id: 7\ndata: {"n":1}\n\ndata: {"error":{"message":"told to the client"}}\n\n',
+    'but not what broke off here only',
+  )
+})
+
+t.test('nothing follows a last event, not even [DONE]', async (t) => {
+  const items = count(3)
+  const { stream, log } = open(items, { numbered: { firstId: 1, isLast: (event) => 'n' in event && event.n === 2 } })
+  t.equal(await textOf(stream), 'id: 1\ndata: {"n":1}\n\nid: 2\ndata: {"n":2}\n\n')
+  t.strictSame(log, [])
+  t.match(await items.next(), { done: true }, 'the items are closed')
+})

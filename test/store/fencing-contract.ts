@@ -56,6 +56,25 @@ export function guardsWrites(t: Test, open: (t: Test) => Guarded | Promise<Guard
     t.equal(await store.get(key), 'of the second')
   })
 
+  t.test('a write makes a new version, where there are versions, and one that is refused makes none', async (t) => {
+    const { leases, store } = await open(t)
+    const version = async (): Promise<string | undefined> => (await store.versions?.([key]))?.[0]
+    if (!store.versions) return
+    const first = await taken(leases)
+    await store.set(key, 1, { lease: first })
+    const before = await version()
+    t.type(before, 'string')
+    await store.set(key, 1, { lease: first })
+    const after = await version()
+    t.not(after, before)
+    first.release()
+    const second = await taken(leases)
+    await t.rejects(store.set(key, 2, { lease: first }), LeaseLost)
+    t.equal(await version(), after)
+    await store.set(key, 1, { lease: second })
+    t.not(await version(), after)
+  })
+
   t.test('names and keys of any kind, as long as they are of one thing', async (t) => {
     const { leases, store } = await open(t)
     for (const [user, id] of [

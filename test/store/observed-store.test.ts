@@ -3,7 +3,8 @@ import { LeaseLost } from '../../src/store/lease.ts'
 import { MemoryEventLog } from '../../src/store/memory-event-log.ts'
 import { MemoryLeases } from '../../src/store/memory-leases.ts'
 import { MemoryPersistence } from '../../src/store/memory-persistence.ts'
-import { observedEventLog, observedLeases, observedPersistence } from '../../src/store/observed-store.ts'
+import { observedEventLog, observedIndex, observedLeases, observedPersistence } from '../../src/store/observed-store.ts'
+import { PersistedIndex } from '../../src/store/persisted-index.ts'
 import type { StoreReport } from '../../src/types.ts'
 import { keepsTheContract } from './persistence-contract.ts'
 
@@ -40,6 +41,15 @@ t.test('what fails is told, and fails all the same', async (t) => {
   await t.rejects(store.set('a', 1), { name: 'LeaseLost' })
   t.equal(store.getMany, undefined)
   t.strictSame(told(), ['values get failed', 'values set refused'])
+})
+
+t.test('an index', async (t) => {
+  const { tell, told } = recording()
+  const index = observedIndex(new PersistedIndex(new MemoryPersistence()), tell)
+  await index.add('k', { at: 1, member: 'a' })
+  t.strictSame(await index.page('k', { order: 'asc', limit: 1 }), [{ at: 1, member: 'a' }])
+  t.equal(await index.remove('k', 'a'), true)
+  t.strictSame(told(), ['index add ok', 'index page ok', 'index remove ok'])
 })
 
 t.test('leases and events', async (t) => {

@@ -130,6 +130,37 @@ export function keepsTheContract(t: Test, open: (t: Test) => Persistence | Promi
     t.equal(told.filter(Boolean).length, 1)
   })
 
+  t.test('where it adds, a value that is there stays', async (t) => {
+    const store = await open(t)
+    if (!store.add) return
+    t.equal(await store.add('k', { first: true }, { ttlSeconds: 60 }), true)
+    t.equal(await store.add('k', { second: true }), false)
+    t.strictSame(await store.get('k'), { first: true })
+    await store.delete('k')
+    t.equal(await store.add('k', { third: true }), true)
+    t.strictSame(await store.get('k'), { third: true })
+  })
+
+  t.test('of those who add at once, one does', async (t) => {
+    const store = await open(t)
+    if (!store.add) return
+    const added = await Promise.all(
+      Array.from({ length: 20 }, async (_, n) => ((await store.add?.('k', n)) ? [n] : [])),
+    )
+    t.equal(added.flat().length, 1)
+    t.equal(await store.get('k'), added.flat()[0])
+  })
+
+  t.test('what was added has its time, after which another can be', async (t) => {
+    const store = await open(t)
+    if (!store.add) return
+    await store.add('k', 1, { ttlSeconds: 0.02 })
+    await sleep(60)
+    t.equal(await store.get('k'), undefined)
+    t.equal(await store.add('k', 2), true)
+    t.equal(await store.get('k'), 2)
+  })
+
   t.test('a value whose time is over is none', async (t) => {
     const store = await open(t)
     await store.set('short', 1, { ttlSeconds: 0.05 })
@@ -223,28 +254,109 @@ export function keepsTheContract(t: Test, open: (t: Test) => Persistence | Promi
     t.strictSame(await getMany(store, keys), numbers)
   })
 
-  t.test('where it tells versions, each set makes one that never was', async (t) => {
+  t.test('several thousand values at once', async (t) => {
     const store = await open(t)
-    if (!store.versions) return
-    const seen = new Set<string>()
-    const look = async (): Promise<string | undefined> => (await store.versions?.(['k']))?.[0]
-    t.equal(await look(), undefined)
-    for (const value of [1, 1, null, { a: 1 }]) {
-      await store.set('k', value)
-      const version = await look()
-      t.type(version, 'string')
-      t.equal(await look(), version, 'reading changes nothing')
-      t.notOk(seen.has(version ?? ''))
-      seen.add(version ?? '')
+    const keys = Array.from({ length: 3000 }, (_, n) => `k${n}`)
+    await Promise.all(keys.slice(0, 1000).map((key) => store.set(key, key)))
+    const read = await getMany(store, keys)
+    t.strictSame(read, [...keys.slice(0, 1000), ...Array<undefined>(2000)])
+  })
+
+  t.test('where it tells versions', async (t) => {
+    /** The version of one key, in a store that has them. */
+    const opened = async (t: Test) => {
+      const store = await open(t)
+      const version = async (key = 'k'): Promise<string | undefined> => (await store.versions?.([key]))?.[0]
+      return { store, version, seen: new Set<string | undefined>([undefined]) }
     }
-    await store.delete('k')
-    t.equal(await look(), undefined)
-    await store.set('k', 1, { ttlSeconds: 0.02 })
-    t.notOk(seen.has((await look()) ?? ''), 'also after it was deleted')
-    await sleep(40)
-    await store.set('b', 1)
-    const [gone, other] = await store.versions(['k', 'b'])
-    t.equal(gone, undefined, 'when its time is over')
-    t.type(other, 'string')
+    if (!(await open(t)).versions) return
+
+    t.test('each set makes one that never was', async (t) => {
+      const { store, version, seen } = await opened(t)
+      t.equal(await version(), undefined)
+      for (const value of [1, 1, null, 'é', { a: 1 }, { a: 1 }, 'x'.repeat(100_000)]) {
+        await store.set('k', value)
+        const now = await version()
+        t.equal(await version(), now, 'reading changes nothing')
+        await store.get('k')
+        t.equal(await version(), now)
+        t.notOk(seen.has(now))
+        seen.add(now)
+      }
+      await store.delete('k')
+      t.equal(await version(), undefined)
+      await store.set('k', 1)
+      t.notOk(seen.has(await version()), 'also after it was deleted')
+    })
+
+    t.test('a value whose time is over has none, and the one after it another', async (t) => {
+      const { store, version } = await opened(t)
+      await store.set('k', 1, { ttlSeconds: 0.05 })
+      const before = await version()
+      t.type(before, 'string')
+      await sleep(80)
+      t.equal(await version(), undefined)
+      await store.set('k', 1)
+      t.not(await version(), before)
+    })
+
+    t.test('a set that is refused leaves it', async (t) => {
+      const { store, version } = await opened(t)
+      await store.set('k', 1)
+      const before = await version()
+      await t.rejects(store.set('k', undefined))
+      await t.rejects(store.set('k', 2, { ttlSeconds: -1 }))
+      t.equal(await version(), before)
+    })
+
+    t.test('of several keys, in their order, each its own', async (t) => {
+      const { store, version } = await opened(t)
+      t.strictSame(await store.versions?.([]), [])
+      const keys = Array.from({ length: 1000 }, (_, n) => `k${n}`)
+      await Promise.all(keys.filter((_, n) => n % 3 > 0).map((key) => store.set(key, key)))
+      const versions = (await store.versions?.([...keys, 'k1'])) ?? []
+      t.equal(versions.length, 1001)
+      t.equal(versions[1000], versions[1], 'also of one that was asked for twice')
+      t.equal(versions[500], await version('k500'))
+      const wrong = keys.filter((_, n) => typeof versions[n] !== (n % 3 > 0 ? 'string' : 'undefined'))
+      t.strictSame(wrong, [])
+      await store.set('k500', 'k500')
+      const after = (await store.versions?.(keys)) ?? []
+      t.strictSame(
+        keys.filter((_, n) => after[n] !== versions[n]),
+        ['k500'],
+      )
+    })
+
+    t.test('by every key', async (t) => {
+      const { store } = await opened(t)
+      for (const key of keys) await store.set(key, 1)
+      const versions = (await store.versions?.(keys)) ?? []
+      t.ok(versions.every((version) => typeof version === 'string'))
+    })
+
+    t.test('while others set, it never belongs to two values', async (t) => {
+      const { store, version } = await opened(t)
+      let isOver = false
+      const setting = (async () => {
+        for (let n = 0; n < 100; n++) {
+          await Promise.all([store.set('k', 2 * n), store.set('k', 2 * n + 1)])
+          await sleep(1)
+        }
+        isOver = true
+      })()
+      const values = new Map<string, unknown>()
+      while (!isOver) {
+        await sleep(0)
+        const before = await version()
+        const value = await store.get('k')
+        // The value may be a later one: only where nothing came between is it the version's.
+        if (before === undefined || before !== (await version())) continue
+        t.equal(values.get(before) ?? value, value)
+        values.set(before, value)
+      }
+      await setting
+      t.ok(values.size > 1)
+    })
   })
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { MemoryPersistence, type Persistence, ResponseStore } from '../../src/index.ts'
+import { LeaseLost, MemoryLeases, MemoryPersistence, type Persistence, ResponseStore } from '../../src/index.ts'
+import { userKey } from '../../src/store/stored-key.ts'
 
 /** A persistence that can be looked into. */
 function persistence() {
@@ -141,6 +142,39 @@ t.test('with a persistence', async (t) => {
     t.strictSame(await store.get('alice', 'resp_1'), { n: 3 })
   })
 
+  t.test('what is read pushes nothing out of its own answer', async (t) => {
+    const store = new ResponseStore({ memoryCapacity: 2, persistence: new MemoryPersistence() })
+    const ids = ['a', 'b', 'c', 'd']
+    for (const id of ids) await store.set('alice', id, { id })
+    await store.getMany('alice', ['a', 'b'])
+    t.strictSame(
+      await store.getMany('alice', ids),
+      ids.map((id) => ({ id })),
+    )
+  })
+
+  t.test('what is remembered is bounded by its size, too', async (t) => {
+    const shared = new MemoryPersistence()
+    const reads: string[] = []
+    const store = new ResponseStore({
+      memoryCharacters: 1000,
+      persistence: {
+        get(key) {
+          reads.push(key.slice(-2, -1))
+          return shared.get(key)
+        },
+        set: (key, value) => shared.set(key, value),
+        delete: (key) => shared.delete(key),
+        versions: (keys) => shared.versions(keys),
+      },
+    })
+    for (const [id, length] of Object.entries({ a: 400, b: 400, c: 2000, d: 400 })) {
+      await store.set('alice', id, { text: 'x'.repeat(length) })
+    }
+    for (const id of ['a', 'b', 'c', 'a', 'b', 'c', 'd', 'b', 'a']) t.ok(await store.get('alice', id))
+    t.equal(reads.join(''), 'abccda', 'one that alone is more takes the place of none')
+  })
+
   t.test('several at once are read at once, each user’s own', async (t) => {
     for (const withVersions of [true, false]) {
       const shared = new MemoryPersistence()
@@ -178,6 +212,15 @@ t.test('with a persistence', async (t) => {
     await store.set('alice', 'resp_1', answer)
     await store.set('alice', 'resp_1', answer, { ttlSeconds: 5 })
     t.strictSame(told, [2_592_000, 60, 5])
+  })
+
+  t.test('a write that comes with a lease needs it', async (t) => {
+    const store = new ResponseStore()
+    const lease = await new MemoryLeases().acquire(userKey('turn:', 'alice', 'resp_1'), { waitMs: 0 })
+    await store.set('alice', 'resp_1', answer, { lease })
+    lease?.release()
+    t.type(await t.rejects(store.set('alice', 'resp_1', { id: 'late' }, { lease })), LeaseLost)
+    t.strictSame(await store.get('alice', 'resp_1'), answer)
   })
 
   t.test('keys begin with the prefix', async (t) => {

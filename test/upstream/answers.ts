@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { Behaviour, Json, RecordedRequest } from './exchange.ts'
+import { responses } from './responses.ts'
 
 /** What a completion says, how fast, and with which deviations from the plain answer. */
 export interface CompletionOptions {
@@ -239,6 +240,7 @@ export function models(ids: string[] = ['upstream-large', 'upstream-small']): Be
 
 const routes = new Map<string, Behaviour>([
   ['POST /v1/chat/completions', completion()],
+  ['POST /v1/responses', responses()],
   ['POST /v1/embeddings', embeddings()],
   ['GET /v1/models', models()],
 ])
