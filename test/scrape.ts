@@ -27,3 +27,6 @@ export function sumOf(
   )
   return found.length === 0 ? undefined : found.reduce((sum, { value }) => sum + value, 0)
 }
+
+/** The samples that a gateway shows, by its URL. */
+export const scraped = async (url: string): Promise<Sample[]> => samplesIn(await (await fetch(`${url}/metrics`)).text())

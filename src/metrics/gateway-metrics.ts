@@ -23,7 +23,7 @@ export interface TraceIds {
   spanId: string
 }
 
-/** How many models of wildcards, tools, guardrails and providers that no configuration names have labels of their own, of each. */
+/** Of what code or clients name, and no configuration: how many targets, providers, tools and guardrails have labels, of each. */
 export const mostUnnamed = 100
 
 /** The metrics of one gateway: what its bus tells, counted. */
@@ -35,7 +35,7 @@ export class GatewayMetrics {
   readonly #exposition: Exposition
   readonly #idsOf: GatewayMetricsOptions['idsOf']
   readonly #targets: LabelValues
-  readonly #providers = new LabelValues(mostUnnamed)
+  readonly #providers: LabelValues
   readonly #tools = new LabelValues(mostUnnamed)
   readonly #guardrails = new LabelValues(mostUnnamed)
   readonly #offs: (() => void)[] = []
@@ -43,7 +43,12 @@ export class GatewayMetrics {
   constructor(hooks: HookBus, options: GatewayMetricsOptions) {
     this.#hooks = hooks
     this.#idsOf = options.idsOf
-    this.#targets = new LabelValues(mostUnnamed, options.targets)
+    const targets = [...(options.targets ?? [])]
+    this.#targets = new LabelValues(mostUnnamed, targets)
+    this.#providers = new LabelValues(
+      mostUnnamed,
+      targets.map((target) => target.slice(0, target.indexOf('/'))),
+    )
     this.#users = options.topUsers === undefined ? undefined : new TopUsers(options.topUsers)
     const open = this.#open
     const readings = { ...options, inFlight: () => open.size, openStreams: () => open.streams }

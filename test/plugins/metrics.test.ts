@@ -10,7 +10,7 @@ import { eventually } from '../core.ts'
 import { CLIENT_KEY, type Gateway, type GatewayOptions, startGateway } from '../gateway.ts'
 import { Prometheus } from '../prometheus.ts'
 import { startRedis } from '../redis.ts'
-import { samplesIn, sumOf } from '../scrape.ts'
+import { scraped, sumOf } from '../scrape.ts'
 import * as up from '../upstream.ts'
 
 const upstream = await up.startUpstream()
@@ -41,11 +41,9 @@ const counting = (t: Test, { config, ...options }: GatewayOptions = {}): Promise
     ...options,
   })
 
-const scrape = async ({ url }: Pick<Gateway, 'url'>): Promise<string> => (await fetch(`${url}/metrics`)).text()
-
 /** What is shown of some series: undefined where there is none. */
 async function shown(gateway: Gateway) {
-  const samples = samplesIn(await scrape(gateway))
+  const samples = await scraped(gateway.url)
   return (name: string, labels?: Record<string, string>) => sumOf(samples, name, labels)
 }
 
@@ -279,7 +277,8 @@ t.test('promtool finds nothing to say, and a real Prometheus takes them with the
     await (await fetch(`${url}/v1/chat/completions`, { method: 'POST', body })).text()
   }
 
-  const said = spawnSync('promtool', ['check', 'metrics'], { input: await scrape({ url }), encoding: 'utf8' })
+  const input = await (await fetch(`${url}/metrics`)).text()
+  const said = spawnSync('promtool', ['check', 'metrics'], { input, encoding: 'utf8' })
   t.strictSame({ status: said.status, said: said.stdout + said.stderr }, { status: 0, said: '' })
 
   const prometheus = await Prometheus.start(t, { targets: [new URL(url).host] })
