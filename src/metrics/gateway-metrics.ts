@@ -47,7 +47,7 @@ export class GatewayMetrics {
     this.#targets = new LabelValues(mostUnnamed, targets)
     this.#providers = new LabelValues(
       mostUnnamed,
-      targets.map((target) => target.slice(0, target.indexOf('/'))),
+      targets.map((target) => target.split('/', 1)[0] ?? target),
     )
     this.#users = options.topUsers === undefined ? undefined : new TopUsers(options.topUsers)
     const open = this.#open
