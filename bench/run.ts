@@ -87,6 +87,8 @@ for (const [name, file, extra] of [
   ['ceiling', 'ceiling.ts', {}],
   ['signalbox', 'signalbox.ts', {}],
   ['signalbox + log line', 'signalbox.ts', { BENCH_LOG: 'info' }],
+  ['signalbox + metrics', 'signalbox.ts', { BENCH_METRICS: 'on' }],
+  ['signalbox + metrics + log line', 'signalbox.ts', { BENCH_METRICS: 'on', BENCH_LOG: 'info' }],
 ] as const) {
   const startedAt = performance.now()
   const [child, port] = await start(file, 0, { ...env, ...extra })

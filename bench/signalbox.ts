@@ -1,15 +1,16 @@
-/** Signalbox as it is deployed: the whole app, from a configuration. `BENCH_LOG=info` writes one line per request. */
+/** Signalbox as it is deployed: the whole app, from a configuration. `BENCH_LOG=info` writes one line per request, `BENCH_METRICS=on` counts. */
 import pino from 'pino'
 import { buildApp } from '../src/app.ts'
 import { parseConfig } from '../src/config/load.ts'
 import { serveMeasured } from './measured.ts'
 
-const { BENCH_UPSTREAM, BENCH_KEY, BENCH_LOG = 'silent' } = process.env
+const { BENCH_UPSTREAM, BENCH_KEY, BENCH_LOG = 'silent', BENCH_METRICS = 'off' } = process.env
 const config = parseConfig(
   `
 auth: { keys: [{ key: ${BENCH_KEY}, user: bench }] }
 providers: { bench: { kind: openai-compatible, baseURL: '${BENCH_UPSTREAM}/v1', apiKey: upstream } }
 models: { bench: { targets: [{ model: bench/bench }] } }
+metrics: { enabled: ${BENCH_METRICS === 'on'} }
 `,
   'bench',
   {},

@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import { loggable } from '../src/server/errors.ts'
 
-const probes = new Set(['/health', '/ready'])
+const probes = new Set(['/health', '/ready', '/metrics'])
 
 /** One line per request, and one per failure of the gateway or an upstream. Never a key, never what was said. */
 export const requestLog = fp(

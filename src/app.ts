@@ -8,6 +8,7 @@ import { drain } from '../plugins/drain.ts'
 import { answerMalformedRequest, answerUnreadable, errors } from '../plugins/errors.ts'
 import { health } from '../plugins/health.ts'
 import { hooks } from '../plugins/hooks.ts'
+import { type MetricsOptions, metrics } from '../plugins/metrics.ts'
 import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
 import { requestLog } from '../plugins/request-log.ts'
@@ -64,6 +65,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(cors, server.cors)
   await app.register(health)
   await app.register(store, config.store)
+  if (config.metrics.enabled) await app.register(metrics, metricsOf(config))
   const { persistence, leases, eventLog, index } = app.store
   await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
@@ -98,6 +100,16 @@ const lockTimeoutOf = ({ server, conversations }: Config): number =>
   conversations.lockTimeout === undefined
     ? Math.min(10_000, (milliseconds(server.keepAlive) * 2) / 3)
     : milliseconds(conversations.lockTimeout)
+
+const metricsOf = ({ metrics: { port, host, users }, server, models = {}, agents }: Config): MetricsOptions => ({
+  port,
+  host: host ?? server.host,
+  targets: [
+    ...Object.values(models).flatMap(({ targets }) => targets.map(({ model }) => model)),
+    ...Object.values(agents).map(({ model }) => model),
+  ],
+  ...(users.enabled ? { topUsers: users.top } : {}),
+})
 
 /** What providers with names of their own are, for those who know providers by their usual names. */
 const kindsOf = (providers: Config['providers']): Record<string, string> =>

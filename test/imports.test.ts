@@ -7,7 +7,19 @@ const files = globSync(['src/**/*.ts', 'plugins/**/*.ts'], { cwd: root }).sort()
 const textOf = new Map(files.map((file) => [file, readFileSync(new URL(file, root), 'utf8')]))
 
 /** The areas of src/: each may import those after it, never one before it. */
-const areas = ['server', 'engine', 'completions', 'responses', 'router', 'agent', 'config', 'auth', 'llm', 'store']
+const areas = [
+  'metrics',
+  'server',
+  'engine',
+  'completions',
+  'responses',
+  'router',
+  'agent',
+  'config',
+  'auth',
+  'llm',
+  'store',
+]
 
 /** What everything may import: it imports nothing but its like. */
 const isLeaf = (file: string): boolean =>
@@ -153,6 +165,18 @@ t.test('only the store and the plugins know Redis', async (t) => {
   t.ok(arrows.some(({ to }) => to === 'ioredis'))
   t.strictSame(
     broken(({ from, to }) => to !== 'ioredis' || areaOf(from) === 'store' || isPlugin(from)),
+    [],
+  )
+})
+
+t.test('metrics know the hooks only, and nobody else knows their library', async (t) => {
+  t.ok(arrows.some(({ to }) => to === 'prom-client'))
+  t.strictSame(
+    broken(({ from, to }) => to !== 'prom-client' || areaOf(from) === 'metrics'),
+    [],
+  )
+  t.strictSame(
+    broken(({ from, to }) => areaOf(from) !== 'metrics' || !areaOf(to) || areaOf(to) === 'metrics' || isLeaf(to)),
     [],
   )
 })

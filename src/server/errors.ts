@@ -41,6 +41,9 @@ const catalogue = {
 
 export type ErrorKind = keyof typeof catalogue
 
+/** What may stand as an error's code in logs and metrics: its code, or its type where it has none. */
+export const errorCodes: ReadonlySet<string> = new Set(Object.values(catalogue).map(({ code, type }) => code ?? type))
+
 /** OpenAI's error envelope: all four keys are always there. */
 export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string | null }

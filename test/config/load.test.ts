@@ -49,6 +49,7 @@ t.test('an empty configuration is the defaults', async (t) => {
           leaseTime: '15s',
           required: false,
         },
+        metrics: { enabled: true, users: { enabled: false, top: 50 } },
         catalog: {},
       },
       JSON.stringify(yaml),

@@ -8,6 +8,7 @@ import { APIUserAbortError } from 'openai'
 import t from 'tap'
 import type { HookEvents } from '../../src/hooks/events.ts'
 import { type Gateway, startGateway } from '../gateway.ts'
+import { scraped, sumOf } from '../scrape.ts'
 import { type Behaviour, completionChunks, dropBeforeResponse, gated, hang, startUpstream } from '../upstream.ts'
 
 const upstream = await startUpstream()
@@ -231,4 +232,12 @@ t.test('hundreds of streams that are opened and dropped leave nothing behind', a
   upstream.reset()
   const answer = await client.chat.completions.create(ask)
   t.equal(answer.choices[0]?.message.content, 'You said: hello there')
+})
+
+t.test('when all of that is over, metrics show nothing under way, and no listener has failed', async (t) => {
+  await eventually(() => gateway.app.oaiServer.openRequests === 0)
+  const samples = await scraped(gateway.url)
+  t.equal(sumOf(samples, 'signalbox_in_flight_requests'), 0)
+  t.equal(sumOf(samples, 'signalbox_open_streams'), 0)
+  t.equal(sumOf(samples, 'signalbox_listener_errors_total'), undefined)
 })

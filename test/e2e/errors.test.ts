@@ -2,8 +2,10 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 import OpenAI, { APIError } from 'openai'
 import t, { type Test } from 'tap'
+import { eventually } from '../core.ts'
 import { dataOf, type Gateway, startGateway } from '../gateway.ts'
 import { assertSchema } from '../openapi.ts'
+import { scraped, sumOf } from '../scrape.ts'
 import {
   type Behaviour,
   completion,
@@ -670,4 +672,12 @@ t.test('the official client, as it comes,', async (t) => {
       t.equal(upstream.requests.length, 1)
     }
   })
+})
+
+t.test('when all of that is over, metrics show nothing under way, and no listener has failed', async (t) => {
+  await eventually(() => gateway.app.oaiServer.openRequests === 0)
+  const samples = await scraped(gateway.url)
+  t.equal(sumOf(samples, 'signalbox_in_flight_requests'), 0)
+  t.equal(sumOf(samples, 'signalbox_open_streams'), 0)
+  t.equal(sumOf(samples, 'signalbox_listener_errors_total'), undefined)
 })

@@ -2,9 +2,11 @@ import { deepStrictEqual, equal, match, notEqual, ok } from 'node:assert/strict'
 import { METHODS } from 'node:http'
 import fc from 'fast-check'
 import t from 'tap'
+import { eventually } from '../core.ts'
 import { startGateway } from '../gateway.ts'
 import { assertSchema } from '../openapi.ts'
 import { type RawAnswer, type TalkOptions, talk } from '../raw-http.ts'
+import { scraped, sumOf } from '../scrape.ts'
 import { type Behaviour, completion, type Json, startUpstream } from '../upstream.ts'
 
 /** Answers everything, whatever it asks. */
@@ -464,4 +466,12 @@ t.test('after all that, nothing is left open and nothing has gone wrong inside',
     gateway.logs.filter(({ level, status }) => level === 50 || status === 500),
     [],
   )
+})
+
+t.test('when all of that is over, metrics show nothing under way, and no listener has failed', async (t) => {
+  await eventually(() => gateway.app.oaiServer.openRequests === 0)
+  const samples = await scraped(gateway.url)
+  t.equal(sumOf(samples, 'signalbox_in_flight_requests'), 0)
+  t.equal(sumOf(samples, 'signalbox_open_streams'), 0)
+  t.equal(sumOf(samples, 'signalbox_listener_errors_total'), undefined)
 })

@@ -1,0 +1,21 @@
+import { type Metric, Registry } from 'prom-client'
+import { createGauges, createInstruments } from './instruments.ts'
+import { TopUsers } from './top-users.ts'
+
+/** The gateway's metrics as a Markdown table, one row each, from their definitions. */
+export function metricsReference(): string {
+  const [no, yes] = [() => 0, async () => true]
+  const readings = { inFlight: no, openStreams: no, draining: () => false, ready: yes, storeUp: yes }
+  const registry = new Registry()
+  const metrics: Metric[] = [
+    ...Object.values(createInstruments()),
+    ...createGauges(readings, 'version'),
+    ...new TopUsers(1).metrics,
+  ]
+  for (const metric of metrics) registry.registerMetric(metric)
+  const rows = registry.getMetricsAsArray().map((metric) => {
+    const labels = 'labelNames' in metric && Array.isArray(metric.labelNames) ? metric.labelNames : []
+    return `| \`${metric.name}\` | ${metric.type} | ${labels.map((label) => `\`${label}\``).join(', ')} | ${metric.help} |`
+  })
+  return ['| Metric | Type | Labels | |', '|---|---|---|---|', ...rows].join('\n')
+}
