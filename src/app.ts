@@ -12,6 +12,7 @@ import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
 import { requestLog } from '../plugins/request-log.ts'
 import { store } from '../plugins/store.ts'
+import { tracing } from '../plugins/tracing.ts'
 import type { AuthPlugin } from './auth/auth-plugin.ts'
 import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
 import { type Config, milliseconds } from './config/schema.ts'
@@ -35,7 +36,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, extension = {} } = options
   const { server, conversations, responses } = config
   const keys = config.auth && new BearerKeyAuth(config.auth)
-  const catalog = createCatalog(config.catalog, kindsOf(config.providers))
+  const kinds = kindsOf(config.providers)
+  const catalog = createCatalog(config.catalog, kinds)
   // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
   const log = options.logger ?? pino({ level: server.logLevel }, pino.destination({ dest: 1, sync: true }))
   const app = Fastify({
@@ -65,6 +67,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(health)
   await app.register(store, config.store)
   const { persistence, leases, eventLog } = app.store
+  const { enabled: isTraced, flushTimeout, ...traced } = config.tracing
+  if (isTraced) await app.register(tracing, { ...traced, kinds, flushTimeoutMs: milliseconds(flushTimeout) })
   await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
   await app.register(modelRouter, { ...config, ...extension, contextWindow })

@@ -57,6 +57,7 @@ export type {
   EmbeddingResponse,
   GuardrailReport,
   LLMClient,
+  ServerAddress,
   StoreReport,
   Target,
   Timeouts,

@@ -29,6 +29,7 @@ export interface GatewayOptions {
     agents?: Json
     conversations?: Json
     store?: Json
+    tracing?: Json
     catalog?: Json
   }
   /** What the module that `extensions:` names would export. */

@@ -7,7 +7,7 @@ const files = globSync(['src/**/*.ts', 'plugins/**/*.ts'], { cwd: root }).sort()
 const textOf = new Map(files.map((file) => [file, readFileSync(new URL(file, root), 'utf8')]))
 
 /** The areas of src/: each may import those after it, never one before it. */
-const areas = ['server', 'engine', 'responses', 'router', 'agent', 'config', 'auth', 'llm', 'store']
+const areas = ['server', 'engine', 'responses', 'router', 'tracing', 'agent', 'config', 'auth', 'llm', 'store']
 
 /** What everything may import: it imports nothing but its like. */
 const isLeaf = (file: string): boolean =>

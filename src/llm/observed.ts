@@ -5,22 +5,32 @@ import type {
   AttemptObserver,
   AttemptStart,
   CallOptions,
+  ChatCompletion,
   ChatCompletionChunk,
+  ChatRequest,
+  EmbeddingRequest,
   LLMClient,
+  ServerAddress,
   Usage,
 } from '../types.ts'
 
-/** A provider's client that tells who listens of each time it is asked. It costs nothing when nobody does. */
-export function observed(client: LLMClient): LLMClient {
+/**
+ * A provider's client that tells who listens of each time it is asked. It costs nothing when nobody does.
+ *
+ * @param baseURL Where the provider is, if that is known.
+ */
+export function observed(client: LLMClient, baseURL?: string): LLMClient {
   const { provider, model, embed } = client
+  const server = serverOf(baseURL)
 
   function begin(
     operation: AttemptStart['operation'],
-    request: { model: string },
+    request: ChatRequest | EmbeddingRequest,
     call: CallOptions | undefined,
     stream: boolean,
   ): Attempt | undefined {
-    const observer = call?.onAttempt?.({ operation, target: targetOf(client, request), stream })
+    const target = targetOf(client, request)
+    const observer = call?.onAttempt?.({ operation, target, ...server, stream, request: () => request })
     return call && observer && new Attempt(observer, call)
   }
 
@@ -50,6 +60,14 @@ export function observed(client: LLMClient): LLMClient {
   }
 }
 
+/** The host and the port of an address. */
+function serverOf(baseURL: string | undefined): { server: ServerAddress } | undefined {
+  const url = baseURL === undefined ? null : URL.parse(baseURL)
+  if (!url) return undefined
+  const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80)
+  return { server: { address: url.hostname, port } }
+}
+
 /** The parts of an answer, whole or in pieces, that are told. */
 interface Facts {
   id?: string
@@ -70,9 +88,11 @@ class Attempt {
   #responseId: string | undefined
   #responseModel: string | undefined
   #finishReasons: string[] | undefined
+  readonly #answer: (ChatCompletion | ChatCompletionChunk)[] | undefined
 
   constructor(observer: AttemptObserver, call: CallOptions) {
     this.#observer = observer
+    if (observer.keepsAnswer) this.#answer = []
     this.call = observer.headers ? { ...call, traceHeaders: { ...call.traceHeaders, ...observer.headers } } : call
   }
 
@@ -119,7 +139,9 @@ class Attempt {
     this.#note(chunk)
   }
 
-  #note({ id, model, usage, choices }: Facts): void {
+  #note(answer: Facts): void {
+    const { id, model, usage, choices } = answer
+    if (choices) this.#answer?.push(answer as ChatCompletion | ChatCompletionChunk)
     this.#responseId ??= id
     this.#responseModel ??= model
     if (usage) this.#usage = usage as Usage
@@ -139,6 +161,7 @@ class Attempt {
   #end(outcome: AttemptEnd['outcome'], errorCode?: string): void {
     if (this.#isOver) return
     this.#isOver = true
+    const answer = this.#answer
     this.#observer.onEnd({
       outcome,
       durationMs: performance.now() - this.#startedAt,
@@ -148,6 +171,7 @@ class Attempt {
       ...(this.#responseId === undefined ? {} : { responseId: this.#responseId }),
       ...(this.#responseModel === undefined ? {} : { responseModel: this.#responseModel }),
       ...(this.#finishReasons === undefined ? {} : { finishReasons: this.#finishReasons }),
+      ...(answer === undefined ? {} : { answer: () => answer }),
     })
   }
 }

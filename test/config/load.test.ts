@@ -49,6 +49,7 @@ t.test('an empty configuration is the defaults', async (t) => {
           leaseTime: '15s',
           required: false,
         },
+        tracing: { enabled: false, propagate: true, content: false, flushTimeout: '3s' },
         catalog: {},
       },
       JSON.stringify(yaml),
