@@ -87,6 +87,7 @@ for (const [name, file, extra] of [
   ['ceiling', 'ceiling.ts', {}],
   ['signalbox', 'signalbox.ts', {}],
   ['signalbox + log line', 'signalbox.ts', { BENCH_LOG: 'info' }],
+  ['signalbox + traces', 'signalbox.ts', { OTEL_EXPORTER_OTLP_ENDPOINT: env.BENCH_UPSTREAM }],
 ] as const) {
   const startedAt = performance.now()
   const [child, port] = await start(file, 0, { ...env, ...extra })
