@@ -72,11 +72,7 @@ export function traceRequests(
   })
   hooks.on('onAttempt', (event) => {
     const spans = find(event)
-    if (!spans) return
-    if (!spans.isRecorded) return inject(spans.context, event.headers)
-    // Also of one whose request is over: the end of an attempt may be told outside of its context.
-    requests.set(event.requestId, spans)
-    inject(spans.onAttempt(event), event.headers)
+    if (spans) inject(spans.isRecorded ? spans.onAttempt(event) : spans.context, event.headers)
   })
   hooks.on('onAttemptEnd', (event) => {
     const spans = recording(event)

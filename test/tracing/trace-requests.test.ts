@@ -208,6 +208,16 @@ t.test('a response made in the background is below the request that ordered it, 
   t.equal((await client().responses.retrieve(id)).status, 'completed')
 })
 
+t.test('what the end of the gateway breaks off is told before it stops', async (t) => {
+  const { collector, post, close } = await start(t)
+  const gate = up.gated(['a', 'b'])
+  upstream.next(gate.behaviour)
+  await post('/v1/responses', { model: 'openai/m', input: 'hello', background: true })
+  await upstream.request(0)
+  await close()
+  t.match(await collector.only('chat m'), { status: 'UNSET', attributes: { 'signalbox.outcome': 'aborted' } })
+})
+
 t.test('what a store is asked is below the request that asks it', async (t) => {
   const turn = [
     '  chat m',
