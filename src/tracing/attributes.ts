@@ -6,16 +6,19 @@ import type { ChatRequest, EmbeddingRequest, Usage } from '../types.ts'
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY'])
 
-/** The method, or what the convention calls all that nobody knows. */
-export const knownMethod = (method: string): string => (methods.has(method) ? method : '_OTHER')
+/** A server's span by its method and route, as far as they are known. */
+export function nameOf(method: string, route = '_other'): string {
+  const name = methods.has(method) ? method : 'HTTP'
+  return route === '_other' ? name : `${name} ${route}`
+}
 
 /** Of a request that has arrived. */
-export function requestAttributes({ requestId, method, path, header }: HookEvents['onRequest']): Attributes {
-  const known = knownMethod(method)
+export function ofRequest({ requestId, method, path, header }: HookEvents['onRequest']): Attributes {
+  const isKnown = methods.has(method)
   const userAgent = header?.('user-agent')
   return {
-    'http.request.method': known,
-    ...(known === method ? {} : { 'http.request.method_original': method }),
+    'http.request.method': isKnown ? method : '_OTHER',
+    ...(isKnown ? {} : { 'http.request.method_original': method }),
     'url.scheme': 'http',
     'url.path': path,
     ...(userAgent ? { 'user_agent.original': userAgent } : {}),
@@ -24,7 +27,7 @@ export function requestAttributes({ requestId, method, path, header }: HookEvent
 }
 
 /** Of a request that is over. `error.type` is for failures of the server, as its span's status is. */
-export function responseAttributes(response: HookEvents['onResponse']): Attributes {
+export function ofResponse(response: HookEvents['onResponse']): Attributes {
   const { route, status, outcome, errorCode, userId, model, target, costUsd } = response
   const attributes: Attributes = {}
   if (route !== '_other') attributes['http.route'] = route
@@ -40,12 +43,16 @@ export function responseAttributes(response: HookEvents['onResponse']): Attribut
   return attributes
 }
 
+/** What a request failed with, whoever is to blame; undefined for one that did not. */
+export const errorOf = ({ status, outcome, errorCode }: HookEvents['onResponse']): string | undefined =>
+  outcome === 'error' || outcome === 'stream_error' ? (errorCode ?? String(status)) : undefined
+
 /** The server's own failures only: what a client did wrong, or did not wait for, is no error of its span. */
 export const hasFailed = ({ status, outcome }: HookEvents['onResponse']): boolean =>
   outcome === 'stream_error' || (status >= 500 && outcome !== 'client_closed')
 
 /** Of a provider that is about to be asked. `provider` is the convention's name for it. */
-export function attemptAttributes(
+export function ofAttempt(
   { operation, target, server, stream, request }: HookEvents['onAttempt'],
   provider: string,
 ): Attributes {
@@ -86,9 +93,9 @@ function parameters(request: ChatRequest | EmbeddingRequest): Attributes {
 }
 
 /** Of what came of it. */
-export function attemptEndAttributes(end: HookEvents['onAttemptEnd']): Attributes {
+export function ofAttemptEnd(end: HookEvents['onAttemptEnd']): Attributes {
   const { outcome, errorCode, firstTokenMs, usage, responseId, responseModel, finishReasons } = end
-  const attributes: Attributes = usage ? usageAttributes(usage, end.operation) : {}
+  const attributes: Attributes = usage ? ofUsage(usage, end.operation) : {}
   if (responseId !== undefined) attributes['gen_ai.response.id'] = responseId
   if (responseModel !== undefined) attributes['gen_ai.response.model'] = responseModel
   if (finishReasons) attributes['gen_ai.response.finish_reasons'] = [...finishReasons]
@@ -98,7 +105,7 @@ export function attemptEndAttributes(end: HookEvents['onAttemptEnd']): Attribute
   return attributes
 }
 
-function usageAttributes(usage: Usage, operation: 'chat' | 'embeddings'): Attributes {
+function ofUsage(usage: Usage, operation: 'chat' | 'embeddings'): Attributes {
   const { prompt_tokens, completion_tokens, prompt_tokens_details, completion_tokens_details } = usage
   const attributes: Attributes = { 'gen_ai.usage.input_tokens': prompt_tokens }
   if (operation === 'chat') attributes['gen_ai.usage.output_tokens'] = completion_tokens

@@ -1,25 +1,11 @@
-import {
-  type Attributes,
-  type Context,
-  type Span,
-  SpanKind,
-  SpanStatusCode,
-  TraceFlags,
-  type Tracer,
-  trace,
-} from '@opentelemetry/api'
+import { type Attributes, type Context, SpanKind, SpanStatusCode, TraceFlags, type Tracer } from '@opentelemetry/api'
 import type { HookEvents } from '../hooks/events.ts'
 import type { StoreReport } from '../types.ts'
-import {
-  attemptAttributes,
-  attemptEndAttributes,
-  hasFailed,
-  knownMethod,
-  requestAttributes,
-  responseAttributes,
-} from './attributes.ts'
+import { AgentRunSpans } from './agent-run-spans.ts'
+import * as attributes from './attributes.ts'
 import { inputMessages, outputMessages } from './messages.ts'
 import { providerName } from './provider-name.ts'
+import { type Scope, SpanMaker } from './span-maker.ts'
 
 export interface RequestSpansOptions {
   tracer: Tracer
@@ -37,43 +23,30 @@ export interface TraceIds {
   trace_flags: string
 }
 
-/** A span that others have for their parent. */
-interface Scope {
-  span: Span
-  context: Context
-}
-
-/** Of one request. A store that is asked again and again, by a client that follows a response, is not shown each time. */
+/** Of one request. A client that follows a response asks the store again and again. */
 const mostStoreSpans = 100
 
-/**
- * The spans of one request. Below the server's are the provider's attempts; an agent's are below its step, which is below the
- * agent. What is told when it is over becomes a span that lies in the past.
- */
+/** The spans of one request: the server's, and below it the provider's attempts; an agent's are below its run. */
 export class RequestSpans {
   readonly requestId: string
   /** Whether anybody will see them: of a trace that is not sampled only the ids go on. */
   readonly isRecorded: boolean
   readonly #options: RequestSpansOptions
-  /** All times of a request are taken from one clock, finer than the wall's: they can be compared. */
-  readonly #epoch = Date.now() - performance.now()
+  readonly #maker: SpanMaker
   readonly #server: Scope
   readonly #attempts = new Map<number, Scope>()
-  #agent: Scope | undefined
-  #step: Scope | undefined
-  /** When the last thing within the agent's step was over. */
-  #busyUntil = 0
+  #run: AgentRunSpans | undefined
   #route: HookEvents['onRoute'] | undefined
   #storeSpans = 0
   #isOver = false
 
   /** @param parent What the request's own headers say of the trace that it belongs to. */
   constructor(request: HookEvents['onRequest'], parent: Context, options: RequestSpansOptions) {
-    this.#options = options
-    const name = knownMethod(request.method)
-    const attributes = requestAttributes(request)
-    this.#server = this.#open(name === '_OTHER' ? 'HTTP' : name, { kind: SpanKind.SERVER, attributes }, parent)
     this.requestId = request.requestId
+    this.#options = options
+    this.#maker = new SpanMaker(options.tracer)
+    const name = attributes.nameOf(request.method)
+    this.#server = this.#maker.open(name, parent, attributes.ofRequest(request), SpanKind.SERVER)
     this.isRecorded = this.#server.span.isRecording()
   }
 
@@ -99,153 +72,109 @@ export class RequestSpans {
   /** Returns the context to hand on to the provider. */
   onAttempt(event: HookEvents['onAttempt']): Context {
     const { operation, target, attempt, request, keepAnswer } = event
-    const attributes = attemptAttributes(event, this.#providerName(target.provider))
-    Object.assign(attributes, this.#conversation())
-    const parent = (this.#step ?? this.#openAgent() ?? this.#server).context
-    const scope = this.#open(`${operation} ${target.model}`, { kind: SpanKind.CLIENT, attributes }, parent)
-    this.#attempts.set(attempt, scope)
+    const told = attributes.ofAttempt(event, providerName(target.provider, this.#options.kinds))
+    Object.assign(told, this.#conversation)
     if (this.#options.content) {
       keepAnswer()
       const said = inputMessages(request())
-      if (said !== undefined) scope.span.setAttribute('gen_ai.input.messages', said)
+      if (said !== undefined) told['gen_ai.input.messages'] = said
     }
+    // Begun with the first thing that the agent does: the wait for its conversation is no part of its run.
+    const parent = this.#route?.isAgent ? this.#openRun().context : this.context
+    const scope = this.#maker.open(`${operation} ${target.model}`, parent, told, SpanKind.CLIENT)
+    this.#attempts.set(attempt, scope)
     return scope.context
   }
 
   onFirstToken({ attempt }: HookEvents['onFirstToken']): void {
-    this.#attempts.get(attempt)?.span.addEvent('gen_ai.first_token', this.#now())
+    this.#attempts.get(attempt)?.span.addEvent('signalbox.first_token', this.#maker.now())
   }
 
   onAttemptEnd(event: HookEvents['onAttemptEnd']): void {
-    const { attempt, outcome, answer } = event
+    const { attempt, outcome, errorCode, answer } = event
     const span = this.#attempts.get(attempt)?.span
     if (!span) return
     this.#attempts.delete(attempt)
-    span.setAttributes(attemptEndAttributes(event))
+    span.setAttributes(attributes.ofAttemptEnd(event))
     const said = answer && outputMessages(answer())
     if (said !== undefined) span.setAttribute('gen_ai.output.messages', said)
     if (outcome === 'error') span.setStatus({ code: SpanStatusCode.ERROR })
-    this.#busyUntil = this.#now()
-    span.end(this.#busyUntil)
-    if (this.#isOver && outcome !== 'ok') this.endRun()
+    span.end(this.#maker.now())
+    this.#run?.touch()
+    if (outcome !== 'ok') this.onLateEnd(outcome === 'error' ? errorCode : undefined)
   }
 
   onStep({ step }: HookEvents['onStep']): void {
-    this.#endStep()
-    const parent = (this.#openAgent() ?? this.#server).context
-    this.#step = this.#open(`step ${step}`, { attributes: { 'signalbox.agent.step': step } }, parent)
+    this.#openRun().begin(step)
   }
 
-  onTool({ tool, outcome, durationMs }: HookEvents['onTool']): void {
-    const attributes: Attributes = {
-      'gen_ai.operation.name': 'execute_tool',
-      'gen_ai.tool.name': tool,
-      'gen_ai.tool.type': 'function',
-    }
-    this.#past(`execute_tool ${tool}`, attributes, outcome, durationMs, this.#step ?? this.#agent)
-    this.#busyUntil = this.#now()
+  onTool({ tool, ...report }: HookEvents['onTool']): void {
+    const told = { 'gen_ai.operation.name': 'execute_tool', 'gen_ai.tool.name': tool, 'gen_ai.tool.type': 'function' }
+    this.#maker.past(`execute_tool ${tool}`, this.#run?.context ?? this.context, told, report)
+    this.#run?.touch()
   }
 
   onGuardrail({ guardrail, stage, reason }: HookEvents['onGuardrail']): void {
-    const told = this.#options.content ? { 'signalbox.guardrail.reason': reason } : {}
-    const attributes = { 'signalbox.guardrail.name': guardrail, 'signalbox.guardrail.stage': stage, ...told }
-    this.#server.span.addEvent('signalbox.guardrail.stop', attributes, this.#now())
+    const told = {
+      'signalbox.guardrail.name': guardrail,
+      'signalbox.guardrail.stage': stage,
+      ...(this.#options.content ? { 'signalbox.guardrail.reason': reason } : {}),
+    }
+    this.#server.span.addEvent('signalbox.guardrail.stop', told, this.#maker.now())
   }
 
-  onConversation({ operation, outcome, durationMs }: HookEvents['onConversation']): void {
-    const attributes = { ...this.#conversation(), 'signalbox.conversation.operation': operation }
-    this.#past(`conversation ${operation}`, attributes, outcome, durationMs)
+  onConversation({ operation, ...report }: HookEvents['onConversation']): void {
+    const told = { ...this.#conversation, 'signalbox.conversation.operation': operation }
+    this.#maker.past(`conversation ${operation}`, this.context, told, report)
   }
 
-  onStore({ part, operation, outcome, durationMs }: StoreReport): void {
+  onStore({ part, operation, ...report }: StoreReport): void {
     // One for each piece of a stream that is kept: of these only the failure is worth a span.
-    if (part === 'events' && outcome === 'ok') return
+    if (operation === 'append' && report.outcome === 'ok') return
     if (this.#storeSpans++ >= mostStoreSpans) return
-    const attributes = { 'signalbox.store.part': part, 'signalbox.store.operation': operation }
-    this.#past(`store ${part} ${operation}`, attributes, outcome, durationMs)
+    const told = { 'signalbox.store.part': part, 'signalbox.store.operation': operation }
+    this.#maker.past(`store ${part} ${operation}`, this.context, told, report)
   }
 
   onResponse(response: HookEvents['onResponse']): void {
     const { span } = this.#server
     this.#isOver = true
     // What goes on without its client, or learns only now that it has left, ends the run itself.
-    if (this.#attempts.size === 0) this.endRun()
-    if (response.route !== '_other') span.updateName(`${knownMethod(response.method)} ${response.route}`)
-    span.setAttributes(responseAttributes(response))
-    if (hasFailed(response)) span.setStatus({ code: SpanStatusCode.ERROR })
-    span.end(this.#now())
+    if (this.#attempts.size === 0) this.#endRun(attributes.errorOf(response))
+    span.updateName(attributes.nameOf(response.method, response.route))
+    span.setAttributes(attributes.ofResponse(response))
+    if (attributes.hasFailed(response)) span.setStatus({ code: SpanStatusCode.ERROR })
+    span.end(this.#maker.now())
   }
 
-  /** An agent's run is over, if there was one. */
-  endRun(): void {
-    this.#endStep()
-    this.#agent?.span.end(this.#busyUntil || this.#now())
-    this.#agent = undefined
-  }
-
-  /** It went on after its request: this is its end. */
-  onLateEnd(): void {
-    if (this.#isOver) this.endRun()
+  /** What went on after its request is over. */
+  onLateEnd(errorType?: string): void {
+    if (this.#isOver) this.#endRun(errorType)
   }
 
   /** Nobody will tell the end any more. */
   abandon(): void {
-    for (const { span } of this.#attempts.values()) span.end(this.#now())
+    for (const { span } of this.#attempts.values()) span.end(this.#maker.now())
     this.#attempts.clear()
-    this.endRun()
-    if (!this.#isOver) this.#server.span.end(this.#now())
+    this.#endRun()
+    if (!this.#isOver) this.#server.span.end(this.#maker.now())
     this.#isOver = true
   }
 
-  /** Begun with the first thing that an agent does, so that the wait for its conversation is not a part of it. */
-  #openAgent(): Scope | undefined {
-    if (this.#agent || !this.#route?.isAgent) return this.#agent
-    const { model, provider } = this.#route
-    const attributes: Attributes = {
-      'gen_ai.operation.name': 'invoke_agent',
-      'gen_ai.provider.name': this.#providerName(provider),
-      'gen_ai.agent.name': model,
-      ...this.#conversation(),
-    }
-    this.#agent = this.#open(`invoke_agent ${model}`, { attributes }, this.#server.context)
-    return this.#agent
+  #openRun(): AgentRunSpans {
+    const { model = '_other', provider = '_other' } = this.#route ?? {}
+    const told = { 'gen_ai.provider.name': providerName(provider, this.#options.kinds), ...this.#conversation }
+    this.#run ??= new AgentRunSpans(this.#maker, this.context, model, told)
+    return this.#run
   }
 
-  #endStep(): void {
-    this.#step?.span.end(this.#busyUntil || this.#now())
-    this.#step = undefined
+  #endRun(errorType?: string): void {
+    this.#run?.end(errorType)
+    this.#run = undefined
   }
 
-  #conversation(): Attributes {
+  get #conversation(): Attributes {
     const id = this.#route?.conversationId
     return id === undefined ? {} : { 'gen_ai.conversation.id': id }
-  }
-
-  #providerName(provider: string): string {
-    return providerName(provider, this.#options.kinds)
-  }
-
-  /** Something that is over already. Any outcome but `ok` is its `error.type`. */
-  #past(name: string, attributes: Attributes, outcome: string, durationMs: number, parent: Scope = this.#server): void {
-    const end = this.#now()
-    const { span } = this.#open(name, { attributes }, parent.context, end - durationMs)
-    if (outcome === 'aborted') span.setAttribute('signalbox.outcome', outcome)
-    else if (outcome !== 'ok') span.setAttribute('error.type', outcome).setStatus({ code: SpanStatusCode.ERROR })
-    span.end(end)
-  }
-
-  #open(
-    name: string,
-    options: { kind?: SpanKind; attributes: Attributes },
-    parent: Context,
-    startTime = this.#now(),
-  ): Scope {
-    const span = this.#options.tracer.startSpan(name, { ...options, startTime }, parent)
-    return { span, context: trace.setSpan(parent, span) }
-  }
-
-  /** In milliseconds since 1970. */
-  #now(): number {
-    return this.#epoch + performance.now()
   }
 }

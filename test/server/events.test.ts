@@ -210,6 +210,39 @@ t.test('what a listener puts into the headers of an attempt is sent to the provi
   }
 })
 
+t.test('what was asked, where, and, for who keeps it, what was answered', async (t) => {
+  for (const [stream, keeps] of [
+    [false, true],
+    [true, true],
+    [true, false],
+  ] as const) {
+    const hooks = new HookBus()
+    if (keeps) hooks.on('onAttempt', ({ keepAnswer }) => keepAnswer())
+    const { server, of } = told({ hooks })
+    await (await chat(server, { ...body, stream })).text()
+    const [attempt] = of('onAttempt')
+    t.match(attempt?.request(), body)
+    t.strictSame(attempt?.server, { address: '127.0.0.1', port: upstream.port })
+    t.notMatch(JSON.stringify(attempt), 'hello', 'it gets into no log by accident')
+    const [end] = of('onAttemptEnd')
+    t.notMatch(JSON.stringify(end), 'hello')
+    const answer = end?.answer?.()
+    if (!keeps) t.equal(answer, undefined)
+    else if (stream) t.ok(answer && answer.length > 2, 'all chunks')
+    else t.match(answer, [{ object: 'chat.completion' }])
+  }
+})
+
+t.test('the conversation of a turn has its name', async (t) => {
+  const { server, of } = told({ conversationLoader: storedConversations(new MemoryPersistence()) })
+  await chat(server, body, inConversation('c1'))
+  await chat(server, body)
+  t.strictSame(
+    of('onRoute').map(({ conversationId }) => conversationId),
+    ['c1', undefined],
+  )
+})
+
 t.test('nobody listens, and nothing is observed', async (t) => {
   const server = new OaiServer({ entries: [{ model: 'm', client: lab }] })
   t.equal((await chat(server, body)).status, 200)

@@ -93,7 +93,7 @@ t.test('a stream: it tells of the first token, and lasts until the last', async 
     'gen_ai.response.finish_reasons': ['stop'],
     'gen_ai.usage.output_tokens': Number,
   })
-  t.strictSame(attempt.events, [{ name: 'gen_ai.first_token', attributes: {} }])
+  t.strictSame(attempt.events, [{ name: 'signalbox.first_token', attributes: {} }])
 })
 
 t.test('embeddings, and requests that ask no provider', async (t) => {
@@ -187,6 +187,16 @@ t.test('a tool that fails is an error of its span only; a guardrail’s stop is 
       attributes: { 'signalbox.guardrail.name': 'discreet', 'signalbox.guardrail.stage': 'input' },
     },
   ])
+})
+
+t.test('an agent whose model fails has failed, in its last step', async (t) => {
+  const { collector, post } = await start(t)
+  upstream.next(up.completion({ toolCalls: [{ name: 'clock', arguments: '{}' }] }), up.failWith(500))
+  await post('/v1/chat/completions', { ...ask, model: 'helper' })
+  const failure = { status: 'ERROR', attributes: { 'error.type': 'upstream_error' } }
+  t.match(await collector.only('invoke_agent helper'), failure)
+  t.match(await collector.only('step 1'), failure)
+  t.match(await collector.only('step 0'), { status: 'UNSET' })
 })
 
 t.test('a response made in the background is below the request that ordered it, which was over before', async (t) => {
