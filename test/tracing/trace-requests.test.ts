@@ -215,6 +215,7 @@ t.test('a response made in the background is below the request that ordered it, 
   t.equal(agent.parentSpanId, server.spanId)
   t.equal(attempt.parentSpanId, (await collector.only('step 0')).spanId)
   t.equal((await collector.only('step 0')).parentSpanId, agent.spanId)
+  t.ok(agent.end >= attempt.end, 'and lasts as long')
   t.equal((await client().responses.retrieve(id)).status, 'completed')
 })
 
