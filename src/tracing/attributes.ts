@@ -15,15 +15,16 @@ export function nameOf(method: string, route = '_other'): string {
 /** Of a request that has arrived. */
 export function ofRequest({ requestId, method, path, header }: HookEvents['onRequest']): Attributes {
   const isKnown = methods.has(method)
-  const userAgent = header?.('user-agent')
-  return {
+  const attributes: Attributes = {
     'http.request.method': isKnown ? method : '_OTHER',
-    ...(isKnown ? {} : { 'http.request.method_original': method }),
     'url.scheme': 'http',
     'url.path': path,
-    ...(userAgent ? { 'user_agent.original': userAgent } : {}),
     'signalbox.request.id': requestId,
   }
+  if (!isKnown) attributes['http.request.method_original'] = method
+  const userAgent = header?.('user-agent')
+  if (userAgent) attributes['user_agent.original'] = userAgent
+  return attributes
 }
 
 /** Of a request that is over. `error.type` is for failures of the server, as its span's status is. */
@@ -56,18 +57,22 @@ export function ofAttempt(
   { operation, target, server, stream, request }: HookEvents['onAttempt'],
   provider: string,
 ): Attributes {
-  return {
+  const attributes: Attributes = {
     'gen_ai.operation.name': operation,
     'gen_ai.provider.name': provider,
     'gen_ai.request.model': target.model,
-    ...(stream ? { 'gen_ai.request.stream': true } : {}),
-    ...(server ? { 'server.address': server.address, 'server.port': server.port } : {}),
-    ...parameters(request()),
   }
+  if (stream) attributes['gen_ai.request.stream'] = true
+  if (server) {
+    attributes['server.address'] = server.address
+    attributes['server.port'] = server.port
+  }
+  addParameters(attributes, request())
+  return attributes
 }
 
 /** Parameters of a request that are numbers, and their names. */
-const numbers = {
+const numbers = Object.entries({
   max_tokens: 'gen_ai.request.max_tokens',
   max_completion_tokens: 'gen_ai.request.max_tokens',
   temperature: 'gen_ai.request.temperature',
@@ -76,11 +81,10 @@ const numbers = {
   presence_penalty: 'gen_ai.request.presence_penalty',
   seed: 'gen_ai.request.seed',
   dimensions: 'gen_ai.embeddings.dimension.count',
-} as const
+})
 
-function parameters(request: ChatRequest | EmbeddingRequest): Attributes {
-  const attributes: Attributes = {}
-  for (const [field, name] of Object.entries(numbers)) {
+function addParameters(attributes: Attributes, request: ChatRequest | EmbeddingRequest): void {
+  for (const [field, name] of numbers) {
     const value = request[field]
     if (typeof value === 'number') attributes[name] = value
   }
@@ -89,7 +93,6 @@ function parameters(request: ChatRequest | EmbeddingRequest): Attributes {
   if (isObject(format)) attributes['gen_ai.output.type'] = String(format.type).startsWith('json') ? 'json' : 'text'
   if (typeof stop === 'string') attributes['gen_ai.request.stop_sequences'] = [stop]
   else if (Array.isArray(stop)) attributes['gen_ai.request.stop_sequences'] = stop.map(String)
-  return attributes
 }
 
 /** Of what came of it. */

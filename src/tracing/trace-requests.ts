@@ -42,6 +42,7 @@ export function traceRequests(
   options: TraceRequestsOptions,
 ): (requestId: string) => TraceIds | undefined {
   const { tracer, contexts, propagate = true, content = false, kinds = {} } = options
+  const spansOptions = { tracer, content, kinds }
   const requests = new Map<string, RequestSpans>()
 
   const current = (): RequestSpans | undefined => contexts.active().getValue(spansKey) as RequestSpans | undefined
@@ -65,7 +66,8 @@ export function traceRequests(
     if (probes.has(request.path)) return contexts.enter(ROOT_CONTEXT)
     const extracted = request.header ? propagation.extract(ROOT_CONTEXT, request.header, getter) : ROOT_CONTEXT
     // What callers tell each other is none of a provider's business.
-    const spans = new RequestSpans(request, propagation.deleteBaggage(extracted), { tracer, content, kinds })
+    const parent = propagation.getBaggage(extracted) ? propagation.deleteBaggage(extracted) : extracted
+    const spans = new RequestSpans(request, parent, spansOptions)
     if (requests.size >= mostRequests) forgetOldest(requests)
     requests.set(request.requestId, spans)
     contexts.enter(spans.context.setValue(spansKey, spans))
