@@ -16,7 +16,10 @@ export type TracingPluginOptions = Omit<TracingOptions, 'onWarning'> & {
 /** Milliseconds between two lines about a collector that cannot be reached. */
 const quietMs = 60_000
 
-/** Traces every request, and exports the traces by the standard `OTEL_*` variables. Register it before the server, which must be done when they are flushed. */
+/**
+ * Traces every request, and exports the traces by the standard `OTEL_*` variables. Register it before the server, which is closed
+ * first then, and after the store: between the two the traces are flushed.
+ */
 export const tracing = fp<TracingPluginOptions>(
   async (app, { flushTimeoutMs = 3000, ...options }) => {
     let quietUntil = 0
@@ -25,7 +28,7 @@ export const tracing = fp<TracingPluginOptions>(
       quietUntil = Date.now() + quietMs
       app.log.warn({ reason }, 'OpenTelemetry has a problem: traces may be missing')
     }
-    // Loaded here, and not above: it takes a second, and whoever traces nothing does not need it.
+    // Loaded here, and not above: whoever traces nothing does not pay for it.
     const { startTracing } = await import('../src/tracing/start-tracing.ts')
     const { idsOf, close } = await startTracing(app.hooks, { ...options, onWarning })
     app.decorate('tracing', { idsOf })
