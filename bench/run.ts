@@ -89,6 +89,7 @@ for (const [name, file, extra] of [
   ['signalbox + log line', 'signalbox.ts', { BENCH_LOG: 'info' }],
   ['signalbox + metrics', 'signalbox.ts', { BENCH_METRICS: 'on' }],
   ['signalbox + metrics + log line', 'signalbox.ts', { BENCH_METRICS: 'on', BENCH_LOG: 'info' }],
+  ['signalbox + traces', 'signalbox.ts', { OTEL_EXPORTER_OTLP_ENDPOINT: env.BENCH_UPSTREAM }],
 ] as const) {
   const startedAt = performance.now()
   const [child, port] = await start(file, 0, { ...env, ...extra })

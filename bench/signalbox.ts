@@ -1,10 +1,13 @@
-/** Signalbox as it is deployed: the whole app, from a configuration. `BENCH_LOG=info` writes one line per request, `BENCH_METRICS=on` counts. */
+/**
+ * Signalbox as it is deployed: the whole app, from a configuration. `BENCH_LOG=info` writes one line per request, `BENCH_METRICS=on`
+ * counts; with an OTLP endpoint every request is traced.
+ */
 import pino from 'pino'
 import { buildApp } from '../src/app.ts'
 import { parseConfig } from '../src/config/load.ts'
 import { serveMeasured } from './measured.ts'
 
-const { BENCH_UPSTREAM, BENCH_KEY, BENCH_LOG = 'silent', BENCH_METRICS = 'off' } = process.env
+const { BENCH_UPSTREAM, BENCH_KEY, BENCH_LOG = 'silent', BENCH_METRICS = 'off', ...env } = process.env
 const config = parseConfig(
   `
 auth: { keys: [{ key: ${BENCH_KEY}, user: bench }] }
@@ -13,7 +16,7 @@ models: { bench: { targets: [{ model: bench/bench }] } }
 metrics: { enabled: ${BENCH_METRICS === 'on'} }
 `,
   'bench',
-  {},
+  { OTEL_EXPORTER_OTLP_ENDPOINT: env.OTEL_EXPORTER_OTLP_ENDPOINT },
 )
 const logger = pino({ level: BENCH_LOG }, pino.destination({ dest: '/dev/null', sync: false }))
 await serveMeasured(await buildApp({ config, logger }))

@@ -45,6 +45,11 @@ const server = createServer((request, response) => {
     body += text
   })
   request.on('end', () => {
+    // It stands in for a collector of traces, too.
+    if (request.url === '/v1/traces') {
+      response.end()
+      return
+    }
     if (!body.includes('"stream":true')) {
       response.writeHead(200, { 'content-type': 'application/json', 'content-length': completion.length })
       response.end(completion)

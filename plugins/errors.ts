@@ -48,7 +48,11 @@ export function announceAnswer(request: FastifyRequest, reply: FastifyReply, sta
   const { id: requestId, method, url, errorCode, principal } = request
   const { url: route = '_other' } = request.routeOptions
   const { hooks } = request.server
-  hooks.emit('onRequest', { requestId, method, path: url.split('?', 1)[0] ?? '' })
+  const header = (name: string): string | null => {
+    const value = request.headers[name]
+    return (Array.isArray(value) ? value.join() : value) ?? null
+  }
+  hooks.emit('onRequest', { requestId, method, path: url.split('?', 1)[0] ?? '', header })
   hooks.emit('onResponse', {
     requestId,
     method,

@@ -7,6 +7,11 @@ const probes = new Set(['/health', '/ready', '/metrics'])
 export const requestLog = fp(
   async (app) => {
     const { hooks, log } = app
+    /** Of a request, with where it is to be found among the traces. */
+    const traced = <Line extends { requestId: string }>(line: Line): Line => ({
+      ...line,
+      ...app.tracing?.idsOf(line.requestId),
+    })
     hooks.on('onResponse', ({ usage, durationMs, ...line }) => {
       const level = probes.has(line.route) ? 'debug' : 'info'
       const tokens = usage && {
@@ -14,15 +19,20 @@ export const requestLog = fp(
         completionTokens: usage.completion_tokens,
         ...(usage.estimated ? { estimated: true } : {}),
       }
-      log[level]({ ...line, durationMs: Math.round(durationMs * 10) / 10, ...tokens }, 'request')
+      log[level]({ ...traced(line), durationMs: Math.round(durationMs * 10) / 10, ...tokens }, 'request')
     })
     hooks.on('onWarning', ({ error, ...line }) =>
-      log.warn({ ...line, ...(error === undefined ? {} : { error: loggable(error) }) }, 'served with a warning'),
+      log.warn(
+        { ...traced(line), ...(error === undefined ? {} : { error: loggable(error) }) },
+        'served with a warning',
+      ),
     )
-    hooks.on('onGuardrail', (line) => log.warn(line, 'a guardrail stopped a turn'))
-    hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](line, 'tool'))
-    hooks.on('onAuthFail', ({ requestId, reason }) => log.warn({ requestId, reason }, 'authentication failed'))
-    hooks.on('onError', ({ requestId, error }) => log.error({ requestId, error: loggable(error) }, 'request failed'))
+    hooks.on('onGuardrail', (line) => log.warn(traced(line), 'a guardrail stopped a turn'))
+    hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](traced(line), 'tool'))
+    hooks.on('onAuthFail', ({ requestId, reason }) => log.warn(traced({ requestId, reason }), 'authentication failed'))
+    hooks.on('onError', ({ requestId, error }) =>
+      log.error(traced({ requestId, error: loggable(error) }), 'request failed'),
+    )
     hooks.on('onListenerError', ({ event, error }) =>
       log.error({ event, error: loggable(error) }, 'a hook listener failed'),
     )

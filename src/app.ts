@@ -13,6 +13,7 @@ import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
 import { requestLog } from '../plugins/request-log.ts'
 import { store } from '../plugins/store.ts'
+import { tracing } from '../plugins/tracing.ts'
 import type { AuthPlugin } from './auth/auth-plugin.ts'
 import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
 import { type Config, milliseconds } from './config/schema.ts'
@@ -36,7 +37,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, extension = {} } = options
   const { server, conversations, responses } = config
   const keys = config.auth && new BearerKeyAuth(config.auth)
-  const catalog = createCatalog(config.catalog, kindsOf(config.providers))
+  const kinds = kindsOf(config.providers)
+  const catalog = createCatalog(config.catalog, kinds)
   // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
   const log = options.logger ?? pino({ level: server.logLevel }, pino.destination({ dest: 1, sync: true }))
   const app = Fastify({
@@ -67,6 +69,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(store, config.store)
   if (config.metrics.enabled) await app.register(metrics, metricsOf(config))
   const { persistence, leases, eventLog, index } = app.store
+  const { enabled: isTraced, flushTimeout, ...traced } = config.tracing
+  if (isTraced) await app.register(tracing, { ...traced, kinds, flushTimeoutMs: milliseconds(flushTimeout) })
   await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
   await app.register(modelRouter, { ...config, ...extension, contextWindow })

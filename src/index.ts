@@ -64,6 +64,7 @@ export type {
   ProviderRequest,
   ProviderResponse,
   ResponsesAPI,
+  ServerAddress,
   StoreReport,
   Target,
   Timeouts,

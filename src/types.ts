@@ -54,12 +54,25 @@ export interface ToolReport {
   durationMs: number
 }
 
+/** What a provider is asked. */
+export type AskedRequest = ChatRequest | EmbeddingRequest | ProviderRequest
+
 /** A provider is about to be asked. */
 export interface AttemptStart {
   operation: 'chat' | 'embeddings'
   /** Who is asked. */
   target: Target
+  /** Where that is, when it is known. */
+  server?: ServerAddress
   stream: boolean
+  /** What is asked: a function, so that it gets into no log by accident. */
+  request(): AskedRequest
+}
+
+/** Where a provider listens. */
+export interface ServerAddress {
+  address: string
+  port: number
 }
 
 /** What came of it. */
@@ -76,12 +89,16 @@ export interface AttemptEnd {
   responseId?: string
   responseModel?: string
   finishReasons?: readonly string[]
+  /** What was answered, whole or in chunks, as far as it came; for an observer that keeps it. */
+  answer?(): readonly (ChatCompletion | ChatCompletionChunk)[]
 }
 
 /** Who observes an attempt. */
 export interface AttemptObserver {
   /** Sent to the provider with the request. */
   readonly headers?: Readonly<Record<string, string>>
+  /** The end is to bring what was answered. */
+  readonly keepsAnswer?: boolean
   onFirstToken(): void
   /** Exactly once. */
   onEnd(end: AttemptEnd): void

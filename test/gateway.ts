@@ -30,6 +30,7 @@ export interface GatewayOptions {
     conversations?: Json
     store?: Json
     metrics?: Json
+    tracing?: Json
     catalog?: Json
   }
   /** What the module that `extensions:` names would export. */

@@ -14,6 +14,7 @@ const areas = [
   'completions',
   'responses',
   'router',
+  'tracing',
   'agent',
   'config',
   'auth',
@@ -180,6 +181,34 @@ t.test('metrics know the hooks only, and nobody else knows their library', async
     [],
   )
 })
+
+t.test(
+  'only the tracing knows OpenTelemetry, of the gateway only hooks and messages, and is loaded when it is wanted',
+  async (t) => {
+    t.ok(arrows.some(({ to }) => to === '@opentelemetry/api'))
+    t.strictSame(
+      broken(({ from, to }) => !to.startsWith('@opentelemetry/') || areaOf(from) === 'tracing'),
+      [],
+    )
+    t.strictSame(
+      broken(
+        ({ from, to }) =>
+          areaOf(from) !== 'tracing' ||
+          !areaOf(to) ||
+          isLeaf(to) ||
+          /^src\/(tracing|agent\/message-collector)/.test(to),
+      ),
+      [],
+    )
+    // A type is gone when it runs.
+    t.strictSame(
+      linesWith(
+        /^(?!import type)(import|export) .* from '[^']*\/tracing\/|^import .* from '@opentelemetry\/sdk-node'/,
+      ).filter((line) => !line.startsWith('src/tracing/')),
+      [],
+    )
+  },
+)
 
 t.test('no import leads back to where it came from', async (t) => {
   const cycles: string[] = []

@@ -12,6 +12,7 @@ import { expandEnvironment, type Path } from './expand.ts'
 import { at, explain, parsePointer, type Violation } from './explain.ts'
 import { withFiles } from './files.ts'
 import { type Config, ConfigSchema } from './schema.ts'
+import { isTraced } from './traced.ts'
 
 const validator = Compile(ConfigSchema)
 
@@ -86,6 +87,7 @@ function readConfig(text: string, source: string, env: Environment): { config: P
   const badPort = PORT && !Value.Check(ConfigSchema.properties.server.properties.port, port)
   if (config.server && PORT) config.server.port = port
   if (config.server && HOST) config.server.host = HOST
+  if (config.tracing) config.tracing.enabled = isTraced(config.tracing.enabled, env)
   const problems = [
     ...(badPort ? [`PORT: must be a port number, not "${PORT}"`] : []),
     ...unset,

@@ -287,6 +287,24 @@ const MetricsConfig = Type.Object(
   { ...options, default: {} },
 )
 
+const TracingConfig = Type.Object(
+  {
+    enabled: Type.Optional(
+      Type.Boolean({
+        description:
+          'Trace every request. Default: when `OTEL_EXPORTER_OTLP_ENDPOINT`, its `_TRACES_` form or `OTEL_TRACES_EXPORTER` is set.',
+      }),
+    ),
+    propagate: Type.Boolean({ default: true, description: 'Send `traceparent` and `tracestate` to providers.' }),
+    content: Type.Boolean({
+      default: false,
+      description: 'Put what was said to models, and what they said, into traces.',
+    }),
+    flushTimeout: Duration('The end of the gateway waits this long for a collector.', '3s'),
+  },
+  { ...options, default: {} },
+)
+
 /** `signalbox.yaml`: the one source of the configuration's types, defaults, validation and documentation. */
 export const ConfigSchema = Type.Object(
   {
@@ -315,6 +333,7 @@ export const ConfigSchema = Type.Object(
     responses: ResponsesConfig,
     store: StoreConfig,
     metrics: MetricsConfig,
+    tracing: TracingConfig,
     catalog: Type.Record(Type.String(), CatalogEntry, {
       default: {},
       description: 'By `provider/name`: what is not publicly known of a model, or is otherwise for you.',

@@ -45,12 +45,14 @@ export interface HookEvents {
     isAgent: boolean
     /** The request is a turn of a conversation that is kept. */
     isTurn: boolean
+    /** Of that conversation, as its client knows it. */
+    conversationId?: string
   }
   /**
    * A provider is about to be asked. `attempt` counts those of a request, from 0. What a listener puts into `headers` is sent to the
-   * provider.
+   * provider; when one calls `keepAnswer`, `onAttemptEnd` brings the answer.
    */
-  onAttempt: Attempt & AttemptStart & { headers: Record<string, string> }
+  onAttempt: Attempt & AttemptStart & { headers: Record<string, string>; keepAnswer(): void }
   /** The first piece of a streamed answer has come from the provider. */
   onFirstToken: Attempt & { target: Target }
   /** The provider has answered, or failed, or nobody waits any more. */

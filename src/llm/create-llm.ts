@@ -33,7 +33,8 @@ export interface CreateLLMOptions {
  */
 export function createLLM(options: CreateLLMOptions): LLMClient {
   const resolved = resolveLLM(options, environment())
-  return observed('sdk' in resolved ? new AISDKClient(resolved) : new OpenAICompatibleClient(resolved))
+  if ('sdk' in resolved) return observed(new AISDKClient(resolved), resolved.settings.baseURL)
+  return observed(new OpenAICompatibleClient(resolved), resolved.baseURL)
 }
 
 /** What a client needs, from what was given and what the environment holds. Throws as {@link createLLM}. */

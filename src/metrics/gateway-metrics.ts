@@ -19,8 +19,10 @@ export interface GatewayMetricsOptions extends Omit<Readings, 'inFlight' | 'open
 }
 
 export interface TraceIds {
-  traceId: string
-  spanId: string
+  trace_id: string
+  span_id: string
+  /** `01` when the trace is recorded, as it is when this is absent. */
+  trace_flags?: string
 }
 
 /** Of what code or clients name, and no configuration: how many targets, providers, tools and guardrails have labels, of each. */
@@ -187,7 +189,8 @@ export class GatewayMetrics {
 
   #exemplar(requestId: string): { exemplarLabels?: Partial<Exemplar> } {
     const ids = this.#idsOf?.(requestId)
-    return ids ? { exemplarLabels: { trace_id: ids.traceId, span_id: ids.spanId } } : {}
+    if (!ids || (ids.trace_flags ?? '01') !== '01') return {}
+    return { exemplarLabels: { trace_id: ids.trace_id, span_id: ids.span_id } }
   }
 }
 

@@ -202,8 +202,9 @@ export class Exchange {
 
   /** Tells who answers. */
   routed(isAgent = false, isTurn = false): void {
-    const { requestId, route, model = '_other', provider = '_other' } = this
-    this.#hooks.emit('onRoute', { requestId, route, model, provider, isAgent, isTurn })
+    const { requestId, route, model = '_other', provider = '_other', conversationId } = this
+    const turn = isTurn && conversationId !== undefined ? { isTurn, conversationId } : { isTurn }
+    this.#hooks.emit('onRoute', { requestId, route, model, provider, isAgent, ...turn })
   }
 
   /** Reports what the model delivered, and what it cost. */
@@ -258,9 +259,14 @@ export class Exchange {
     if (!attemptEvents.some((name) => hooks.listens(name))) return undefined
     const attempt = { ...this.#subject(), attempt: this.#attempts++ }
     const headers: Record<string, string> = {}
-    hooks.emit('onAttempt', { ...attempt, ...start, headers })
+    let keepsAnswer = false
+    const keepAnswer = (): void => {
+      keepsAnswer = true
+    }
+    hooks.emit('onAttempt', { ...attempt, ...start, headers, keepAnswer })
     return {
       headers,
+      keepsAnswer,
       onFirstToken: () => hooks.emit('onFirstToken', { ...attempt, target: start.target }),
       onEnd: (end) => hooks.emit('onAttemptEnd', { ...attempt, ...start, ...end }),
     }

@@ -50,6 +50,7 @@ t.test('an empty configuration is the defaults', async (t) => {
           required: false,
         },
         metrics: { enabled: true, users: { enabled: false, top: 50 } },
+        tracing: { enabled: false, propagate: true, content: false, flushTimeout: '3s' },
         catalog: {},
       },
       JSON.stringify(yaml),

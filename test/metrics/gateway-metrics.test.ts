@@ -91,7 +91,7 @@ t.test('targets that the configuration names are labels also while they fail', a
 })
 
 t.test('exemplars carry the trace of a request', async (t) => {
-  const ids = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' }
+  const ids = { trace_id: '0af7651916cd43dd8448eb211c80319c', span_id: 'b7ad6b7169203331' }
   const { server, metrics } = counted({ idsOf: () => ids })
   await (await chat(server, { ...body, stream: true })).text()
   const { text } = await metrics.scrape('application/openmetrics-text')
@@ -102,10 +102,10 @@ t.test('exemplars carry the trace of a request', async (t) => {
   ]) {
     t.match(
       text,
-      new RegExp(`^${name}_bucket\\{.*\\} 1 # \\{trace_id="${ids.traceId}",span_id="${ids.spanId}"\\} `, 'm'),
+      new RegExp(`^${name}_bucket\\{.*\\} 1 # \\{trace_id="${ids.trace_id}",span_id="${ids.span_id}"\\} `, 'm'),
     )
   }
-  t.notMatch((await metrics.scrape()).text, ids.traceId)
+  t.notMatch((await metrics.scrape()).text, ids.trace_id)
   const untraced = counted({ idsOf: () => undefined })
   await (await chat(untraced.server, body)).text()
   t.notMatch((await untraced.metrics.scrape('application/openmetrics-text')).text, 'trace_id')

@@ -252,24 +252,25 @@ t.test('in an app of one’s own, with traces of its own', async (t) => {
   await app.register(hooks)
   await app.register(health)
   await app.register(metrics)
-  const ids = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' }
+  const ids = { trace_id: '0af7651916cd43dd8448eb211c80319c', span_id: 'b7ad6b7169203331', trace_flags: '01' }
   app.decorate('tracing', { idsOf: (id: string) => (id === 'r' ? ids : undefined) })
   const target = { provider: 'p', model: 'm' }
-  const attempt = { attempt: 0, operation: 'chat', target, stream: false } as const
+  const request = () => ({ model: 'm', messages: [] })
+  const attempt = { attempt: 0, operation: 'chat', target, stream: false, request } as const
   for (const requestId of ['r', 'other']) {
     app.hooks.emit('onAttemptEnd', { requestId, ...attempt, outcome: 'ok', durationMs: 1 })
   }
   const accept = 'application/openmetrics-text'
   const { payload, headers } = await app.inject({ url: '/metrics', headers: { accept } })
   t.match(headers['content-type'], accept)
-  t.equal(payload.split(`# {trace_id="${ids.traceId}",span_id="${ids.spanId}"}`).length, 2)
+  t.equal(payload.split(`# {trace_id="${ids.trace_id}",span_id="${ids.span_id}"}`).length, 2)
 })
 
 t.test('promtool finds nothing to say, and a real Prometheus takes them with their exemplars', async (t) => {
   const config = parseConfig('metrics: { users: { enabled: true } }', 'the test', {})
   const app = await buildApp({ config, logger: pino({ level: 'silent' }) })
   t.teardown(() => app.close())
-  const ids = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' }
+  const ids = { trace_id: '0af7651916cd43dd8448eb211c80319c', span_id: 'b7ad6b7169203331', trace_flags: '01' }
   app.decorate('tracing', { idsOf: () => ids })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   for (const wanted of [{ model: 'demo/echo' }, { model: 'demo/echo', stream: true }, { model: 'nobody' }]) {
@@ -294,5 +295,5 @@ t.test('promtool finds nothing to say, and a real Prometheus takes them with the
     start: String(Date.now() / 1000 - 60),
     end: String(Date.now() / 1000 + 60),
   })
-  t.equal(exemplars[0]?.exemplars[0]?.labels.trace_id, ids.traceId)
+  t.equal(exemplars[0]?.exemplars[0]?.labels.trace_id, ids.trace_id)
 })

@@ -197,6 +197,27 @@ t.test('embeddings', async (t) => {
   t.match(of('onAttemptEnd'), [{ operation: 'embeddings', outcome: 'ok', usage: { prompt_tokens: Number } }])
 })
 
+t.test('a provider that speaks the Responses API', async (t) => {
+  const native = createLLM({ model: 'lab/small', baseURL: upstream.baseURL, apiKey: 'sk-gateway', responses: 'native' })
+  t.teardown(() => native.close?.())
+  for (const stream of [false, true]) {
+    const { server, of } = told({ entries: [{ model: 'm', client: native }] })
+    const request = { method: 'POST', body: JSON.stringify({ model: 'm', input: 'hello', stream, store: false }) }
+    await (await server.handle(new Request('http://localhost/v1/responses', request))).text()
+    t.match(of('onAttempt'), [{ operation: 'chat', target: { provider: 'lab', model: 'small' }, stream }])
+    t.match(of('onAttemptEnd'), [
+      {
+        outcome: 'ok',
+        usage: { prompt_tokens: Number, completion_tokens: Number },
+        responseId: /^resp_/,
+        finishReasons: ['stop'],
+        ...(stream ? { firstTokenMs: Number } : {}),
+      },
+    ])
+    t.equal(of('onFirstToken').length, stream ? 1 : 0)
+  }
+})
+
 t.test('what a listener puts into the headers of an attempt is sent to the provider', async (t) => {
   const hooks = new HookBus()
   hooks.on('onRequest', ({ header }) => t.equal(header?.('traceparent'), '00-a-b-01'))
@@ -208,6 +229,39 @@ t.test('what a listener puts into the headers of an attempt is sent to the provi
     await (await chat(server, { ...body, stream }, { headers: { traceparent: '00-a-b-01' } })).text()
     t.equal(upstream.last().headers.traceparent, '00-a-c-01')
   }
+})
+
+t.test('what was asked, where, and, for who keeps it, what was answered', async (t) => {
+  for (const [stream, keeps] of [
+    [false, true],
+    [true, true],
+    [true, false],
+  ] as const) {
+    const hooks = new HookBus()
+    if (keeps) hooks.on('onAttempt', ({ keepAnswer }) => keepAnswer())
+    const { server, of } = told({ hooks })
+    await (await chat(server, { ...body, stream })).text()
+    const [attempt] = of('onAttempt')
+    t.match(attempt?.request(), body)
+    t.strictSame(attempt?.server, { address: '127.0.0.1', port: upstream.port })
+    t.notMatch(JSON.stringify(attempt), 'hello', 'it gets into no log by accident')
+    const [end] = of('onAttemptEnd')
+    t.notMatch(JSON.stringify(end), 'hello')
+    const answer = end?.answer?.()
+    if (!keeps) t.equal(answer, undefined)
+    else if (stream) t.ok(answer && answer.length > 2, 'all chunks')
+    else t.match(answer, [{ object: 'chat.completion' }])
+  }
+})
+
+t.test('the conversation of a turn has its name', async (t) => {
+  const { server, of } = told({ conversationLoader: storedConversations(new MemoryPersistence()) })
+  await chat(server, body, inConversation('c1'))
+  await chat(server, body)
+  t.strictSame(
+    of('onRoute').map(({ conversationId }) => conversationId),
+    ['c1', undefined],
+  )
 })
 
 t.test('nobody listens, and nothing is observed', async (t) => {
