@@ -1,4 +1,4 @@
-import { type ConversationItem, withItems } from '../responses/conversation-records.ts'
+import { withItems } from '../responses/conversation-records.ts'
 import type { History } from '../responses/response-records.ts'
 import type { OutputItem, ResponseRequest, StoredItem } from '../responses/response-types.ts'
 import type { ServerContext } from './context.ts'
@@ -54,7 +54,7 @@ async function turnOf(
     items: [...items],
     name: conversationId,
     async add(added) {
-      await conversation.save({ items: withItems(items, added as ConversationItem[]) })
+      await conversation.save({ items: withItems(items, added) })
     },
     release: () => conversation.release(),
   }

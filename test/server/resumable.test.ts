@@ -310,6 +310,32 @@ t.test('before its first chunk it can be followed already', async (t) => {
   t.equal(textOf(chunksIn(await following)), 'one')
 })
 
+t.test('nobody knows of one whose answer has not begun: it ends with its client, and with the gateway', async (t) => {
+  const client = new AbortController()
+  for (const [post, end] of [
+    [(server: OaiServer, init: RequestInit) => create(server, {}, init), () => client.abort()],
+    [
+      (server: OaiServer, init: RequestInit) =>
+        respond(server, 'POST', '', { model: 'm', input: 'x', stream: true }, init),
+      () => client.abort(),
+    ],
+    [
+      (server: OaiServer, init: RequestInit) => create(server, {}, init),
+      (server: OaiServer) => server.stop({ drainMs: 1 }),
+    ],
+  ] as const) {
+    const server = serving()
+    const asked = upstream.requests.length
+    upstream.next(up.hang())
+    const answer = post(server, { ...resumable, signal: client.signal })
+    await upstream.request(asked)
+    await end(server)
+    t.ok((await answer).status >= 499)
+    t.match(await upstream.last().closed, { aborted: true })
+    await eventually(() => server.openRequests === 0)
+  }
+})
+
 t.test('a server that stops waits for it, and then breaks it off', async (t) => {
   for (const drainMs of [60_000, 20]) {
     const server = serving()
