@@ -311,27 +311,26 @@ t.test('before its first chunk it can be followed already', async (t) => {
 })
 
 t.test('nobody knows of one whose answer has not begun: it ends with its client, and with the gateway', async (t) => {
-  const client = new AbortController()
+  const body = { model: 'm', input: 'x', stream: true }
+  const leave = (_server: OaiServer, client: AbortController) => client.abort()
+  const stop = (server: OaiServer) => server.abortOpenRequests()
+  const complete = (server: OaiServer, init: RequestInit) => create(server, {}, init)
+  const answerTo = (server: OaiServer, init: RequestInit) => respond(server, 'POST', '', body, init)
   for (const [post, end] of [
-    [(server: OaiServer, init: RequestInit) => create(server, {}, init), () => client.abort()],
-    [
-      (server: OaiServer, init: RequestInit) =>
-        respond(server, 'POST', '', { model: 'm', input: 'x', stream: true }, init),
-      () => client.abort(),
-    ],
-    [
-      (server: OaiServer, init: RequestInit) => create(server, {}, init),
-      (server: OaiServer) => server.stop({ drainMs: 1 }),
-    ],
+    [complete, leave],
+    [answerTo, leave],
+    [complete, stop],
+    [answerTo, stop],
   ] as const) {
     const server = serving()
+    const client = new AbortController()
     const asked = upstream.requests.length
     upstream.next(up.hang())
     const answer = post(server, { ...resumable, signal: client.signal })
-    await upstream.request(asked)
-    await end(server)
+    const request = await upstream.request(asked)
+    await end(server, client)
     t.ok((await answer).status >= 499)
-    t.match(await upstream.last().closed, { aborted: true })
+    t.match(await request.closed, { aborted: true })
     await eventually(() => server.openRequests === 0)
   }
 })
