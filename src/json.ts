@@ -40,3 +40,10 @@ export function isWithinDepth(value: unknown, limit: number): boolean {
 /** Narrows to a plain JSON object. A number that is kept as text is none. */
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawJSON(value)
+
+/** A copy of a JSON value. (`structuredClone` refuses a number that is kept as text.) */
+export function copyJSON<Value>(value: Value): Value {
+  if (typeof value !== 'object' || value === null || isRawJSON(value)) return value
+  if (Array.isArray(value)) return value.map((child: unknown) => copyJSON(child)) as Value
+  return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, copyJSON(child)])) as Value
+}

@@ -1,11 +1,12 @@
 import { isObject } from '../json.ts'
+import { abortedCall } from '../llm/upstream-errors.ts'
 import { listOf, type Page, type PageQuery, pageLimits } from '../responses/page.ts'
 import { invalid } from '../responses/refusals.ts'
 import { withinReach } from '../responses/within-reach.ts'
 import type { ResponseStore } from '../store/response-store.ts'
 import type { Place, SortedIndex } from '../store/sorted-index.ts'
 import { userKey } from '../store/stored-key.ts'
-import type { ChatCompletion, ChatMessage, ChatRequest } from '../types.ts'
+import type { CallOptions, ChatCompletion, ChatMessage, ChatRequest } from '../types.ts'
 import { timeOf } from './completion-id.ts'
 
 export type Metadata = Record<string, string>
@@ -37,6 +38,9 @@ interface Head {
   /** What the request asked for, which need not be what the provider calls it. */
   asked: string
 }
+
+/** Longer than an update takes. */
+const deletionSeconds = 3600
 
 /** How many completions a search looks at in one go. */
 const searchSize = 100
@@ -89,6 +93,11 @@ export class CompletionRecords {
     if (!head) return undefined
     const ttlSeconds = Math.max(1, this.#store.ttlSeconds - (Date.now() - placeOf(id).at) / 1000)
     await this.#reach(() => this.#store.set(userId, id, { ...head, metadata }, { ttlSeconds }))
+    // Deleted meanwhile: what was just written must not bring it back.
+    if (await this.#reach(() => this.#store.get(userId, deletionKey(id)))) {
+      await this.remove(userId, id)
+      return undefined
+    }
     return retrieved({ ...head, metadata })
   }
 
@@ -96,6 +105,7 @@ export class CompletionRecords {
   async remove(userId: string | null, id: string): Promise<boolean> {
     if (!(await this.#head(userId, id))) return false
     return this.#reach(async () => {
+      await this.#store.set(userId, deletionKey(id), { deleted: true }, { ttlSeconds: deletionSeconds })
       const existed = await this.#store.delete(userId, id)
       await Promise.all([this.#store.delete(userId, messagesKey(id)), this.#index.remove(indexKey(userId), id)])
       return existed
@@ -103,13 +113,18 @@ export class CompletionRecords {
   }
 
   /** Oldest first unless told. @throws GatewayError `invalid_request` for what is wrong with the query */
-  async list(userId: string | null, query: CompletionQuery): Promise<Page<StoredCompletion>> {
+  async list(
+    userId: string | null,
+    query: CompletionQuery,
+    { signal }: Pick<CallOptions, 'signal'> = {},
+  ): Promise<Page<StoredCompletion>> {
     const { limit, order } = pageLimits(query, 'asc')
     let after = query.after ? afterOf(query.after) : undefined
     const batch = query.model || query.metadata ? searchSize : limit + 1
     const found: StoredCompletion[] = []
     // One more than asked for tells whether there are more.
     while (found.length <= limit) {
+      if (signal?.aborted) throw abortedCall(signal.reason)
       const { places, heads } = await this.#batch(userId, { order, after, limit: batch })
       found.push(...heads.filter((head) => fits(head, query)).map(retrieved))
       if (places.length < batch) break
@@ -143,6 +158,7 @@ export class CompletionRecords {
 const indexKey = (userId: string | null): string => userKey('completions:', userId, 'all')
 // No id has a colon: nobody asks for these as if they were completions.
 const messagesKey = (id: string): string => `messages:${id}`
+const deletionKey = (id: string): string => `deleted:${id}`
 
 const placeOf = (id: string): Place => ({ at: timeOf(id) ?? 0, member: id })
 

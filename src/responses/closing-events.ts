@@ -21,7 +21,7 @@ export const closingEvents = (output: readonly OutputItem[]): EventBody[] =>
     ]
   })
 
-const isOpen = ({ status }: OutputItem): boolean => underWay.has(status ?? '')
+const isOpen = (item: OutputItem): boolean => isObject(item) && underWay.has(item.status ?? '')
 
 /** Of a list of parts only the last can be open. */
 function contentEnd(item: OutputItem, place: { item_id: string; output_index: number }): EventBody[] {

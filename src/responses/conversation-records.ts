@@ -6,7 +6,8 @@ import { GatewayError } from '../server/errors.ts'
 import { assertHeld, LeaseLost } from '../store/lease.ts'
 import type { ResponseStore } from '../store/response-store.ts'
 import { userKey } from '../store/stored-key.ts'
-import type { StoredItem } from './response-types.ts'
+import { newItemId } from './item-ids.ts'
+import type { OutputItem, StoredItem } from './response-types.ts'
 
 /** An item of a conversation. Its id is its own there. */
 export type ConversationItem = StoredItem & { id: string }
@@ -120,14 +121,22 @@ export class ConversationRecords {
   }
 }
 
-/** With what is added; what is there already is not added again. */
+/**
+ * With more of them. One that is in it already stays as it is; another of the same id, or without one (providers and clients may
+ * repeat theirs), gets one of its own.
+ */
 export function withItems(
   items: readonly ConversationItem[],
-  added: readonly ConversationItem[],
+  added: readonly (StoredItem | OutputItem)[],
 ): readonly ConversationItem[] {
-  const byId = new Map(items.map((item) => [item.id, item]))
-  for (const item of added) if (!byId.has(item.id)) byId.set(item.id, item)
-  return [...byId.values()]
+  const all = new Map(items.map((item) => [item.id, item]))
+  for (const item of added) {
+    const known = item.id ? all.get(item.id) : undefined
+    if (known && JSON.stringify(known) === JSON.stringify(item)) continue
+    const id = item.id && !known ? item.id : newItemId(item.type)
+    all.set(id, { ...item, id } as ConversationItem)
+  }
+  return [...all.values()]
 }
 
 function refuse(cause: unknown): never {

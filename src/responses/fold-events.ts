@@ -1,4 +1,4 @@
-import { isObject } from '../json.ts'
+import { copyJSON, isObject } from '../json.ts'
 import type { OutputItem, ResponseEvent, ResponseObject } from './response-types.ts'
 
 /** What a Response comes to by a log of its events, or a part of one. */
@@ -6,10 +6,11 @@ export function foldEvents(before: ResponseObject, events: Iterable<ResponseEven
   let response = before
   for (const event of events) {
     if ('response' in event) {
-      response = { ...event.response, output: [...event.response.output] }
+      // Of a provider's own event nothing is certain.
+      if (Array.isArray(event.response?.output)) response = { ...event.response, output: [...event.response.output] }
       continue
     }
-    if (response === before) response = { ...before, output: structuredClone(before.output) }
+    if (response === before) response = { ...before, output: copyJSON(before.output) }
     applyEvent(response.output, event)
   }
   return response
@@ -33,7 +34,7 @@ const growing: Readonly<Record<string, string>> = {
 /** Changes the items in place. An event of a type that is not known changes nothing: its item comes again when it is done. */
 export function applyEvent(output: OutputItem[], event: OutputEvent): void {
   if (event.type === 'response.output_item.added' || event.type === 'response.output_item.done') {
-    if (isObject(event.item)) output[event.output_index] = structuredClone(event.item) as OutputItem
+    if (isObject(event.item)) put(output, event.output_index, copyJSON(event.item) as OutputItem)
     return
   }
   const item: unknown = 'output_index' in event ? output[event.output_index] : undefined
@@ -41,15 +42,15 @@ export function applyEvent(output: OutputItem[], event: OutputEvent): void {
   switch (event.type) {
     case 'response.content_part.added':
     case 'response.content_part.done':
-      listIn(item, 'content')[event.content_index] = structuredClone(event.part)
+      put(listIn(item, 'content'), event.content_index, copyJSON(event.part))
       return
     case 'response.reasoning_summary_part.added':
     case 'response.reasoning_summary_part.done':
-      listIn(item, 'summary')[event.summary_index] = structuredClone(event.part)
+      put(listIn(item, 'summary'), event.summary_index, copyJSON(event.part))
       return
     case 'response.output_text.annotation.added': {
       const part = listIn(item, 'content')[event.content_index]
-      if (isObject(part)) listIn(part, 'annotations')[event.annotation_index] = event.annotation
+      if (isObject(part)) put(listIn(part, 'annotations'), event.annotation_index, event.annotation)
       return
     }
     default: {
@@ -59,7 +60,7 @@ export function applyEvent(output: OutputItem[], event: OutputEvent): void {
       const before = grown[field] ?? ''
       if (typeof before === 'string') grown[field] = before + event.delta
       if ('logprobs' in event && event.logprobs?.length) {
-        listIn(grown, 'logprobs').push(...structuredClone(event.logprobs))
+        listIn(grown, 'logprobs').push(...copyJSON(event.logprobs))
       }
     }
   }
@@ -78,4 +79,9 @@ function listIn(fields: Fields, name: string): unknown[] {
   const fresh: unknown[] = []
   fields[name] = fresh
   return fresh
+}
+
+/** A provider's number may be anything: one that is not that of an item, nor of the next one, is ignored. */
+function put<Item>(list: Item[], index: unknown, item: Item): void {
+  if (typeof index === 'number' && Number.isInteger(index) && index >= 0 && index <= list.length) list[index] = item
 }

@@ -1,4 +1,5 @@
-import { isObject } from '../json.ts'
+import { copyJSON, isObject } from '../json.ts'
+import { malformed } from '../llm/answer.ts'
 import { responseFailure } from '../llm/upstream-errors.ts'
 import { GatewayError } from '../server/errors.ts'
 import type { ProviderEvent, ProviderResponse } from '../types.ts'
@@ -51,7 +52,7 @@ export class NativeResponse implements ResponseMaker<ProviderEvent> {
   }
 
   get response(): ResponseObject {
-    return structuredClone(this.#response)
+    return copyJSON(this.#response)
   }
 
   get sequence(): number {
@@ -60,8 +61,9 @@ export class NativeResponse implements ResponseMaker<ProviderEvent> {
 
   /** Takes a whole answer. */
   take(answer: ProviderResponse): void {
-    this.#take(answer)
+    this.#take({ status: statusOf(answer), ...answer })
     if (this.#response.status === 'failed') this.#fault()
+    else if (!this.#isOver) this.failure = malformed('the upstream provider answered with a response that is not over')
   }
 
   queue(): ResponseEvent[] {
@@ -127,7 +129,7 @@ export class NativeResponse implements ResponseMaker<ProviderEvent> {
     const { response, events } = ending(this.#sequence)
     this.#response = response
     this.#sequence += events.length
-    return [...before, ...structuredClone(events)]
+    return [...before, ...copyJSON(events)]
   }
 
   /** A stream begins with `response.created`, whatever the provider says or does not come to say. */
@@ -140,7 +142,7 @@ export class NativeResponse implements ResponseMaker<ProviderEvent> {
     const { output } = this.#response
     const isTold = Array.isArray(told.output) && told.output.length > 0
     const kept = isTold ? {} : { output }
-    this.#response = { ...this.#response, ...structuredClone(told), ...kept, ...this.#owned }
+    this.#response = { ...this.#response, ...copyJSON(told), ...kept, ...this.#owned }
   }
 
   /** What the gateway or the provider got wrong says so, and leaks nothing. */
@@ -166,3 +168,7 @@ export class NativeResponse implements ResponseMaker<ProviderEvent> {
 }
 
 const seconds = (): number => Math.floor(Date.now() / 1000)
+
+/** Of a whole answer that does not tell. */
+const statusOf = ({ error, incomplete_details: details }: ProviderResponse): ResponseObject['status'] =>
+  error ? 'failed' : details ? 'incomplete' : 'completed'

@@ -29,7 +29,7 @@ const lifeSeconds = 30
 /** Signs of life come several times as often. */
 export const heartbeatMs = (lifeSeconds * 1000) / 6
 
-/** How long it is known who ended or deleted a response: longer than anybody makes one. */
+/** How long it is known that somebody ended a response: longer than anybody makes one. */
 const endSeconds = 86_400
 
 /**
@@ -79,7 +79,8 @@ export class ResponseRecords {
   /** From now on there is none, whatever its maker still writes. */
   remove(userId: string | null, id: string): Promise<void> {
     return this.#reach(async (store) => {
-      await store.set(userId, endKey(id), { deleted: true }, { ttlSeconds: endSeconds })
+      // For as long as what a maker may still write.
+      await store.set(userId, endKey(id), { deleted: true })
       await Promise.all([id, itemsKey(id), lifeKey(id)].map((key) => store.delete(userId, key)))
     })
   }

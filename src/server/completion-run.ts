@@ -6,7 +6,7 @@ import type { CallOptions, ChatCompletionChunk, ChatRequest, LLMClient } from '.
 import { ChunkStream } from './chunk-stream.ts'
 import { begun, type CompletionEvent, done, firstId, isError } from './completion-events.ts'
 import type { ServerContext } from './context.ts'
-import { Detached } from './detached.ts'
+import { Detached, tied } from './detached.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
@@ -26,7 +26,8 @@ export async function streamDetached(
   exchange.stream = true
   const run = new CompletionRun(kept, exchange, context)
   await run.begin()
-  const chunks = await ChunkStream.open(exchange, context, client, asked, run.call)
+  const untie = tied(run, exchange.call)
+  const chunks = await ChunkStream.open(exchange, context, client, asked, run.call).finally(untie)
   const events = new Detached(run.events(chunks, asked))
   context.backgroundRuns.add(run.key, run, events.over)
   exchange.addHeader(resumeHeader, `/v1/chat/completions/${kept.id}`)

@@ -1,3 +1,5 @@
+import type { CallOptions } from '../types.ts'
+
 /**
  * Items that are made whether or not anybody reads them. One reader gets them as they come; what it has not read yet waits for it,
  * so that a reader who has silently gone holds up nobody.
@@ -47,4 +49,15 @@ export class Detached<T extends object> implements AsyncIterator<T> {
     this.#news.resolve()
     this.#news = Promise.withResolvers()
   }
+}
+
+/**
+ * Until the head of its answer is sent, what goes on without its client still ends with it, or with the gateway: nobody has been
+ * told yet where to find it. Returns what unties it.
+ */
+export function tied(run: { abort(reason: unknown): void }, { signal }: CallOptions): () => void {
+  const end = (): void => run.abort(signal?.reason)
+  if (signal?.aborted) end()
+  signal?.addEventListener('abort', end, { once: true })
+  return () => signal?.removeEventListener('abort', end)
 }

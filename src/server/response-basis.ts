@@ -1,5 +1,5 @@
 import { reported } from '../agent/reported.ts'
-import { type ConversationItem, withItems } from '../responses/conversation-records.ts'
+import { withItems } from '../responses/conversation-records.ts'
 import type { History } from '../responses/response-records.ts'
 import type { OutputItem, ResponseRequest, StoredItem } from '../responses/response-types.ts'
 import type { ServerContext } from './context.ts'
@@ -55,7 +55,7 @@ async function turnOf(
     items: [...items],
     name: conversationId,
     async add(added) {
-      const changed = { items: withItems(items, added as ConversationItem[]) }
+      const changed = { items: withItems(items, added) }
       await reported('save', call, () => conversation.save(changed))
     },
     release: () => conversation.release(),

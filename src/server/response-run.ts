@@ -166,8 +166,17 @@ export class ResponseRun<Chunk> {
       yield* await this.#broken(error, chunks, opening)
     } finally {
       clearInterval(heartbeat)
-      await this.#conclude(builder.cancel()).catch(() => {})
-      this.release()
+      // Whatever goes wrong here, others are to go on.
+      await this.#cancelled().finally(() => this.release())
+    }
+  }
+
+  /** Nobody asks for more, unless it is over anyway. */
+  async #cancelled(): Promise<void> {
+    try {
+      await this.#conclude(this.builder.cancel())
+    } catch (error) {
+      if (!(error instanceof GatewayError)) this.#exchange.warn(notStored, error)
     }
   }
 

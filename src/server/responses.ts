@@ -7,7 +7,7 @@ import type { ResponseRequest } from '../responses/response-types.ts'
 import { readJSON } from './body.ts'
 import { ChunkStream, reportPartial } from './chunk-stream.ts'
 import type { Endpoint, ServerContext } from './context.ts'
-import { Detached } from './detached.ts'
+import { Detached, tied } from './detached.ts'
 import { dispatch } from './dispatch.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
@@ -100,7 +100,8 @@ async function streamed<Chunk>(
   run: ResponseRun<Chunk>,
 ): Promise<Response> {
   exchange.stream = true
-  const chunks = await ChunkStream.from(exchange, context, source, run.call)
+  const untie = run.isDetached ? tied(run, exchange.call) : () => {}
+  const chunks = await ChunkStream.from(exchange, context, source, run.call).finally(untie)
   await run.begin().catch((error: unknown) => {
     exchange.warn('the response could not be stored as it begins: it cannot be resumed', error)
   })

@@ -89,7 +89,8 @@ export class EventStream<T> {
     this.#cancelled = true
     clearInterval(this.#timer)
     this.#options.onCancel(reason)
-    await this.#items.return?.()
+    // Nobody is there any more to be told.
+    await this.#items.return?.().catch(() => {})
   }
 
   #eventOf(value: object): string {

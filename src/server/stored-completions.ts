@@ -14,14 +14,12 @@ export const listCompletions: Endpoint = async (exchange, { completions }) => {
     const [, key] = /^metadata\[(.*)\]$/s.exec(name) ?? []
     return key === undefined ? [] : [[key, value] as const]
   })
-  const list = await completions.list(userId, {
-    limit: query.get('limit'),
-    order: query.get('order'),
-    after: query.get('after'),
+  const page = { limit: query.get('limit'), order: query.get('order'), after: query.get('after') }
+  const filter = {
     model: query.get('model'),
     ...(wanted.length > 0 ? { metadata: Object.fromEntries(wanted) } : {}),
-  })
-  return exchange.json(200, list)
+  }
+  return exchange.json(200, await completions.list(userId, { ...page, ...filter }, exchange.call))
 }
 
 /** `GET /v1/chat/completions/{id}`; for who accepts events, or names the last one that it has seen, those that follow. */

@@ -98,3 +98,31 @@ t.test('a list passes over members whose value is gone, however many', async (t)
   )
   t.equal(rest.has_more, false)
 })
+
+t.test('what is deleted while it is updated stays away', async (t) => {
+  const memory = new MemoryPersistence()
+  let beforeSet = async (_key: string): Promise<unknown> => undefined
+  const persistence: Persistence = {
+    get: (key) => memory.get(key),
+    async set(key, value, options) {
+      await beforeSet(key)
+      return memory.set(key, value, options)
+    },
+    delete: (key) => memory.delete(key),
+  }
+  const index = new PersistedIndex(memory)
+  const updater = new CompletionRecords({ store: new ResponseStore({ persistence }), index, timeoutMs: 1000 })
+  const deleter = new CompletionRecords({ store: new ResponseStore({ persistence: memory }), index, timeoutMs: 1000 })
+  const stored = completion()
+  await updater.save(null, stored, request)
+  beforeSet = async (key) => key.includes(stored.id) && deleter.remove(null, stored.id)
+  t.equal(await updater.update(null, stored.id, { a: 'b' }), undefined)
+  t.equal(await deleter.load(null, stored.id), undefined)
+})
+
+t.test('nobody goes on searching for a client that has left', async (t) => {
+  const { records } = observed(60)
+  const signal = AbortSignal.abort()
+  const searched = await records.list(null, { metadata: { a: 'b' } }, { signal }).catch((error: unknown) => error)
+  t.match(searched, { code: 'client_closed' })
+})

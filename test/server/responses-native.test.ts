@@ -433,6 +433,88 @@ t.test('a provider that leaves things out', async (t) => {
   t.equal(textOf(lastOf(events)), 'You said: hello there', 'its items are those that it has told')
 })
 
+t.test('a whole answer that does not say how it stands is whole, unless it says otherwise', async (t) => {
+  const server = serving()
+  upstream.next(up.responses({ extra: { status: undefined } }))
+  t.match(await create(server, {}), { status: 'completed' })
+  upstream.next(up.responses({ extra: { status: undefined, incomplete_details: { reason: 'max_output_tokens' } } }))
+  t.match(await create(server, {}), { status: 'incomplete' })
+  upstream.next(up.responses({ extra: { status: 'in_progress' } }))
+  t.match(await errorIn(ask(server, 'POST', '', hello)), { status: 502, code: 'upstream_malformed' })
+})
+
+t.test('a number that no double holds comes and goes as it is', async (t) => {
+  const server = serving()
+  const tool = '{"type":"function","name":"f","parameters":{"maximum":9223372036854775807},"strict":false}'
+  const raw = (fields: string) => ({ method: 'POST', body: `{"model":"n","input":"hi","tools":[${tool}]${fields}}` })
+  const post = (fields: string) => server.handle(new Request('http://localhost/v1/responses', raw(fields)))
+  const { rawJSON } = JSON as typeof JSON & { rawJSON(text: string): unknown }
+  upstream.behave(up.responses({ extra: { large: rawJSON('9223372036854775806') } }))
+  t.match(await (await post('')).text(), '"large":9223372036854775806')
+  t.match(upstream.last().rawBody, '"maximum":9223372036854775807')
+  const streamed = await (await post(',"stream":true')).text()
+  t.match(streamed, 'event: response.completed')
+  t.match(streamed, '"large":9223372036854775806')
+  const queued = (await (await post(',"background":true')).json()) as { id: string }
+  t.match(await ended(server, queued), { status: 'completed' })
+})
+
+t.test('a provider whose numbers and items are none', async (t) => {
+  const server = serving()
+  const { id: conversation } = (await (
+    await server.handle(new Request('http://localhost/v1/conversations', { method: 'POST' }))
+  ).json()) as { id: string }
+  for (const odd of [
+    { type: 'response.output_item.added', output_index: 30_000_000, item: { type: 'message', status: 'in_progress' } },
+    { type: 'response.output_item.done', output_index: -1, item: { type: 'message' } },
+    { type: 'response.in_progress', response: { output: [null] } },
+    { type: 'response.in_progress', response: { output: 'none' } },
+  ]) {
+    upstream.next(async (request, exchange) => {
+      const [created] = [...up.responseEvents(request)]
+      await up.sendEvents(exchange, [created, odd] as never)
+      exchange.drop()
+    })
+    const text = await (await stream(server, { conversation })).text()
+    t.match(text, /event: response\.failed/, JSON.stringify(odd))
+    t.ok(text.length < 20_000, `${text.length} characters`)
+  }
+  t.match(await create(server, { conversation }), { status: 'completed' }, 'its conversation is free')
+})
+
+t.test('items that a provider gives no id, or the same again, are all in the conversation', async (t) => {
+  const server = serving()
+  const at = (path: string, init?: RequestInit) =>
+    server.handle(new Request(`http://localhost/v1/conversations${path}`, init))
+  const { id: conversation } = (await (await at('', { method: 'POST' })).json()) as { id: string }
+  const call = (call_id: string) => ({
+    type: 'function_call',
+    call_id,
+    name: 'f',
+    arguments: '{}',
+    status: 'completed',
+  })
+  upstream.next(up.responses({ items: [call('a'), call('b')] }))
+  await create(server, { conversation })
+  const outputs = ['a', 'b'].map((call_id) => ({ type: 'function_call_output', call_id, output: call_id }))
+  upstream.next(up.responses({ items: [{ ...up.messageItem(up.outputText('one')), id: 'msg_0' }] }))
+  await create(server, { conversation, input: outputs })
+  upstream.next(up.responses({ items: [{ ...up.messageItem(up.outputText('two')), id: 'msg_0' }] }))
+  await create(server, { conversation, input: 'more' })
+  const { data } = (await (await at(`/${conversation}/items?order=asc`)).json()) as { data: up.Json[] }
+  t.strictSame(kinds(data), [
+    'message',
+    'function_call',
+    'function_call',
+    'function_call_output',
+    'function_call_output',
+    'message',
+    'message',
+    'message',
+  ])
+  t.equal(new Set(data.map(({ id }) => id)).size, data.length, 'each under an id of its own')
+})
+
 t.test('timeouts and clients that leave', async (t) => {
   const hasty = createLLM({ model: 'lab/m', baseURL, apiKey: 'k', responses: 'native', timeouts: { total: 80 } })
   t.teardown(() => hasty.close?.())

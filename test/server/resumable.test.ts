@@ -310,6 +310,31 @@ t.test('before its first chunk it can be followed already', async (t) => {
   t.equal(textOf(chunksIn(await following)), 'one')
 })
 
+t.test('nobody knows of one whose answer has not begun: it ends with its client, and with the gateway', async (t) => {
+  const body = { model: 'm', input: 'x', stream: true }
+  const leave = (_server: OaiServer, client: AbortController) => client.abort()
+  const stop = (server: OaiServer) => server.abortOpenRequests()
+  const complete = (server: OaiServer, init: RequestInit) => create(server, {}, init)
+  const answerTo = (server: OaiServer, init: RequestInit) => respond(server, 'POST', '', body, init)
+  for (const [post, end] of [
+    [complete, leave],
+    [answerTo, leave],
+    [complete, stop],
+    [answerTo, stop],
+  ] as const) {
+    const server = serving()
+    const client = new AbortController()
+    const asked = upstream.requests.length
+    upstream.next(up.hang())
+    const answer = post(server, { ...resumable, signal: client.signal })
+    const request = await upstream.request(asked)
+    await end(server, client)
+    t.ok((await answer).status >= 499)
+    t.match(await request.closed, { aborted: true })
+    await eventually(() => server.openRequests === 0)
+  }
+})
+
 t.test('a server that stops waits for it, and then breaks it off', async (t) => {
   for (const drainMs of [60_000, 20]) {
     const server = serving()

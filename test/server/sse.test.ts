@@ -338,3 +338,11 @@ t.test('nothing follows a last event, not even [DONE]', async (t) => {
   t.strictSame(log, [])
   t.match(await items.next(), { done: true }, 'the items are closed')
 })
+
+t.test('items that fail as they are closed are no trouble for anybody: the client has gone', async (t) => {
+  const items = manual()
+  items.return = () => Promise.reject(new Error('too late'))
+  const { stream, log } = open(items)
+  await stream.cancel('left')
+  t.strictSame(log, ['cancel left'])
+})
