@@ -60,7 +60,7 @@ export async function startLoad(t: Owner): Promise<Load> {
       providers: {
         openai: { kind, baseURL, apiKey: 'k' },
         lab: { kind, baseURL },
-        hasty: { kind, baseURL, timeouts: { firstToken: '100ms', total: '150ms' } },
+        hasty: { kind, baseURL, timeouts: { firstToken: '100ms', total: '2s' } },
       },
       models: {
         fast: { targets: [{ model: 'openai/small' }] },
