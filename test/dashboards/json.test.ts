@@ -15,6 +15,17 @@ t.test('ids are those that bookmarks and links have', async (t) => {
   for (const [path, { uid }] of boards) t.equal(path, `dashboards/json/${uid}.json`)
 })
 
+t.test('the pictures of the README have every panel', async (t) => {
+  const readme = readFileSync(`${root}/README.md`, 'utf8')
+  for (const board of boards.values()) {
+    const path = `dashboards/pictures/${board.uid}.svg`
+    t.ok(readme.includes(`](${path})`), path)
+    const texts = Array.from(readFileSync(`${root}/${path}`, 'utf8').matchAll(/>([^<]+)<\/text>/g), ([, text]) => text)
+    for (const { title } of board.panels) t.ok(texts.includes(title), `${path}: ${title}`)
+    t.notOk(texts.includes('no data'))
+  }
+})
+
 for (const board of boards.values()) {
   t.test(board.title, async (t) => {
     t.test('has panels with ids of their own, that do not overlap', async (t) => {

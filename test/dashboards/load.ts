@@ -74,9 +74,9 @@ export async function startLoad(t: Owner): Promise<Load> {
       store: { kind: 'redis', url: redis.url },
       metrics: { users: { enabled: true } },
       catalog: {
-        'openai/small': { prices: { input: 150, output: 600 } },
-        'openai/large': { prices: { input: 2500, output: 10_000 } },
-        'lab/large': { prices: { input: 100, output: 100 } },
+        'openai/small': { prices: { input: 0.15, output: 0.6 } },
+        'openai/large': { prices: { input: 2.5, output: 10 } },
+        'lab/large': { prices: { input: 0.1, output: 0.1 } },
       },
     },
   })
@@ -105,7 +105,13 @@ export async function startLoad(t: Owner): Promise<Load> {
     const { id } = JSON.parse(await send('/v1/responses', { model: 'fast', input: 'hello' })) as { id: string }
     await send('/v1/responses', { model: 'fast', input: 'and then?', previous_response_id: id, stream: true })
   }
-  const turn = (n: number): Promise<string> => say('hello', streamed, { headers: { 'x-conversation-id': `c${n}` } })
+  let conversation = 0
+  const turn = (id: number): Promise<string> => say('hello', streamed, { headers: { 'x-conversation-id': `c${id}` } })
+  /** Two turns at the same time, of which one waits for the other, and one more after them. */
+  const turns = async (id = conversation++): Promise<void> => {
+    await Promise.all([turn(id), turn(id)])
+    await turn(id)
+  }
 
   return {
     gateway,
@@ -121,9 +127,8 @@ export async function startLoad(t: Owner): Promise<Load> {
         say('keep this', { store: true }),
         send('/v1/embeddings', { model: 'fast', input: 'a b c' }),
         thread(),
-        turn(1),
-        turn(1),
-        turn(2),
+        turns(),
+        say('hello', { model: 'hasty' }),
         fetch(`${gateway.url}/health`),
       ])
     },
