@@ -68,7 +68,8 @@ let packed: Packed | undefined
 t.test('the build is packed and unpacked as npm does it', async (t) => {
   await succeed(t, 'npm', ['run', 'build', '--', '--outDir', join(source, 'dist')], root)
   for (const file of ['package.json', ...manifest.files]) {
-    if (file !== 'dist' && existsSync(join(root, file))) cpSync(join(root, file), join(source, file))
+    if (file !== 'dist' && existsSync(join(root, file)))
+      cpSync(join(root, file), join(source, file), { recursive: true })
   }
   const { stdout } = await succeed(t, 'npm', ['pack', '--json'], source)
   packed = JSON.parse(stdout)[0] as Packed
@@ -77,11 +78,19 @@ t.test('the build is packed and unpacked as npm does it', async (t) => {
 
 t.test('the package holds what it needs and no more', async (t) => {
   const paths = packed?.files.map(({ path }) => path) ?? []
-  for (const path of ['README.md', 'LICENSE', 'CHANGELOG.md', 'package.json', 'dist/src/main.js']) {
+  for (const path of [
+    'README.md',
+    'LICENSE',
+    'CHANGELOG.md',
+    'package.json',
+    'dist/src/main.js',
+    'dashboards/json/signalbox-overview.json',
+  ]) {
     t.ok(paths.includes(path), path)
   }
   const others = paths.filter(
-    (path) => !/^(dist\/(src|plugins)\/|(README|CHANGELOG)\.md$|LICENSE$|package\.json$)/.test(path),
+    (path) =>
+      !/^(dist\/(src|plugins)\/|dashboards\/(json|rules)\/|(README|CHANGELOG)\.md$|LICENSE$|package\.json$)/.test(path),
   )
   t.same(others, [], 'no tests, no benchmark, no settings of the repository')
   t.same(

@@ -11,6 +11,8 @@ export interface PrometheusOptions {
   targets: readonly string[]
   /** Between two scrapes, and two evaluations of rules. Default `200ms`. */
   interval?: string
+  /** What every series of the targets is given beside its own labels. */
+  labels?: Readonly<Record<string, string>>
   ruleFiles?: readonly string[]
   /** `127.0.0.1:PORT` each. */
   alertmanagers?: readonly string[]
@@ -36,13 +38,13 @@ export class Prometheus {
 
   /** Resolves when every target has been scraped. */
   static async start(t: Owner, options: PrometheusOptions): Promise<Prometheus> {
-    const { targets, interval = '200ms', ruleFiles = [], alertmanagers = [] } = options
+    const { targets, interval = '200ms', labels = {}, ruleFiles = [], alertmanagers = [] } = options
     const directory = mkdtempSync(join(tmpdir(), 'signalbox-prometheus-'))
     const file = join(directory, 'prometheus.yml')
     const config = {
       global: { scrape_interval: interval, scrape_timeout: interval, evaluation_interval: interval },
       rule_files: ruleFiles,
-      scrape_configs: [{ job_name: 'signalbox', static_configs: [{ targets }] }],
+      scrape_configs: [{ job_name: 'signalbox', static_configs: [{ targets, labels }] }],
       alerting: { alertmanagers: [{ static_configs: [{ targets: alertmanagers }] }] },
     }
     writeFileSync(file, stringify(config))
