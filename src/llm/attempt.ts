@@ -62,7 +62,8 @@ export class Attempt {
     return {
       next: () => iterator.next().then(take, fail),
       return: async () => {
-        this.#end('aborted')
+        // Whoever stops reading tells no reason; it is nearly always its client that has left.
+        this.#end('aborted', 'client_closed')
         return (await iterator.return?.()) ?? { done: true, value: undefined }
       },
       [Symbol.asyncIterator]() {

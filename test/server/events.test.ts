@@ -120,7 +120,7 @@ t.test('a client that leaves', async (t) => {
   await reader?.read()
   await reader?.cancel()
   await eventually(() => of('onAttemptEnd').length === 1)
-  t.match(of('onAttemptEnd'), [{ outcome: 'aborted' }])
+  t.match(of('onAttemptEnd'), [{ outcome: 'aborted', errorCode: 'client_closed' }])
   t.match(of('onResponse'), [{ outcome: 'client_closed' }])
 })
 
