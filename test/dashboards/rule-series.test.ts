@@ -1,8 +1,11 @@
 /** Everything that the rules ask for is there: in the scrape of a gateway to which all of it happened, or recorded by them. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { defineGuardrail } from 'signalbox'
 import t from 'tap'
 import { eventually } from '../core.ts'
 import { CLIENT_KEY, startGateway } from '../gateway.ts'
+import { root } from '../process.ts'
 import { startRedis } from '../redis.ts'
 import { samplesIn, scraped } from '../scrape.ts'
 import * as up from '../upstream.ts'
@@ -82,6 +85,18 @@ for (const rule of [...recordings, ...alerts]) {
     )
   })
 }
+
+t.test('the queries of the runbooks', async (t) => {
+  const runbooks = readFileSync(join(root, 'dashboards', 'runbooks.md'), 'utf8')
+  const queries = Array.from(runbooks.matchAll(/```promql\n(.*?)```/gs), ([, query = '']) => query)
+  t.ok(queries.length > alerts.length)
+  const names = gateway.app.metrics.names.flatMap((name) => [name, `${name}_bucket`, `${name}_sum`])
+  // They may have no series: nobody has to have left, and users are an option.
+  const known = new Set([...names, 'up', 'signalbox_user_cost_usd_total'])
+  for (const query of queries) {
+    for (const { name } of partsOf(query).selectors) t.ok(known.has(name), `${name} in ${query}`)
+  }
+})
 
 t.test('what is not there is missed', async (t) => {
   const isThere = (expression: string): boolean =>
