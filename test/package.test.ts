@@ -90,7 +90,9 @@ t.test('the package holds what it needs and no more', async (t) => {
   }
   const others = paths.filter(
     (path) =>
-      !/^(dist\/(src|plugins)\/|dashboards\/(json|rules)\/|(README|CHANGELOG)\.md$|LICENSE$|package\.json$)/.test(path),
+      !/^(dist\/(src|plugins)\/|dashboards\/((json|rules)\/|runbooks\.md$)|(README|CHANGELOG)\.md$|LICENSE$|package\.json$)/.test(
+        path,
+      ),
   )
   t.same(others, [], 'no tests, no benchmark, no settings of the repository')
   t.same(
