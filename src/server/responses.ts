@@ -44,7 +44,7 @@ async function respond(
   const isStored = body.store !== false
   const isBackground = body.background === true
   const isDetached = isBackground || (isStored && body.stream === true && isResumable(exchange))
-  const plan = { input, basis, userId, isStored, isBackground, isDetached }
+  const plan = { input, basis, isStored, isBackground, isDetached }
   const { model, user } = body
   const addressed = user == null ? { model } : { model, user }
   const { client, request } = await dispatch(exchange, context, addressed, basis.name)
