@@ -1,9 +1,9 @@
 import { bounded } from '../agent/bounded.ts'
-import { unlessAborted } from '../agent/unless-aborted.ts'
 import { heartbeatMs } from '../responses/response-records.ts'
 import { withSource } from '../source.ts'
-import type { CallOptions, ChatCompletionChunk, ChatRequest, LLMClient } from '../types.ts'
+import type { CallOptions, ChatRequest, LLMClient } from '../types.ts'
 import { ChunkStream } from './chunk-stream.ts'
+import { chunksUntilAborted } from './chunks-until-aborted.ts'
 import { begun, type CompletionEvent, done, firstId, isError } from './completion-events.ts'
 import type { ServerContext } from './context.ts'
 import { Detached, tied } from './detached.ts'
@@ -96,7 +96,7 @@ class CompletionRun {
     this.#heartbeat = setInterval(() => void this.#kept.beat().catch(() => {}), heartbeatMs)
     this.#heartbeat.unref()
     try {
-      for await (const chunk of this.#chunksOf(chunks)) {
+      for await (const chunk of chunksUntilAborted(this.#kept.streamed(chunks, this.call), this.call.signal)) {
         chunks.note(chunk)
         const event = wantsUsage ? chunk : withoutUnaskedUsage(chunk)
         if (event) yield await this.#keep(event)
@@ -110,21 +110,6 @@ class CompletionRun {
       yield await this.#keep(isError(told) ? told : new GatewayError(failure.kind, failure.message).toBody(), true)
     } finally {
       clearInterval(this.#heartbeat)
-    }
-  }
-
-  /** What is read is left behind when the run is aborted, whether the client heeds that or not. */
-  async *#chunksOf(chunks: ChunkStream): AsyncGenerator<ChatCompletionChunk> {
-    const items = this.#kept.streamed(chunks, this.call)
-    const { signal } = this.call
-    try {
-      let next = await unlessAborted(signal, () => items.first)
-      while (!next.done) {
-        yield next.value
-        next = await unlessAborted(signal, () => items.next())
-      }
-    } finally {
-      items.return().catch(() => {})
     }
   }
 

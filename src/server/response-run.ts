@@ -5,6 +5,7 @@ import type { ResponseRecord } from '../responses/response-records.ts'
 import type { ResponseEvent, ResponseObject, StoredItem } from '../responses/response-types.ts'
 import type { CallOptions } from '../types.ts'
 import { type ChunkStream, isClientClosed } from './chunk-stream.ts'
+import { chunksUntilAborted } from './chunks-until-aborted.ts'
 import type { ServerContext } from './context.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
@@ -135,7 +136,7 @@ export class ResponseRun<Chunk> {
       yield* await this.#kept.keep(builder.start())
       if (this.#plan.isBackground) await this.#kept.save(this.#record)
       chunks = await unlessAborted(this.call.signal, () => opening)
-      for await (const chunk of this.#chunksOf(chunks)) {
+      for await (const chunk of chunksUntilAborted(chunks, this.call.signal)) {
         chunks.note(chunk)
         yield* await this.#kept.keep(builder.add(chunk))
       }
@@ -158,20 +159,6 @@ export class ResponseRun<Chunk> {
       await this.#conclude(this.builder.cancel())
     } catch (error) {
       if (!(error instanceof GatewayError)) this.#exchange.warn(notStored, error)
-    }
-  }
-
-  /** What is read is left behind when the run is aborted, whether the client heeds that or not. */
-  async *#chunksOf(chunks: ChunkStream<Chunk>): AsyncGenerator<Chunk> {
-    const { signal } = this.call
-    try {
-      let next = await unlessAborted(signal, () => chunks.first)
-      while (!next.done) {
-        yield next.value
-        next = await unlessAborted(signal, () => chunks.next())
-      }
-    } finally {
-      chunks.return().catch(() => {})
     }
   }
 
