@@ -1,11 +1,13 @@
 /**
- * Signalbox as it is deployed: the whole app, from a configuration. `BENCH_LOG=info` writes one line per request, `BENCH_METRICS=on`
+ * Signalbox as it is deployed: the whole app, built, from a configuration. `BENCH_LOG=info` writes one line per request, `BENCH_METRICS=on`
  * counts; with an OTLP endpoint every request is traced.
  */
 import pino from 'pino'
-import { buildApp } from '../src/app.ts'
-import { parseConfig } from '../src/config/load.ts'
 import { serveMeasured } from './measured.ts'
+
+const built = (file: string): Promise<unknown> => import(new URL(`../dist/src/${file}.js`, import.meta.url).href)
+const { buildApp } = (await built('app')) as typeof import('../src/app.ts')
+const { parseConfig } = (await built('config/load')) as typeof import('../src/config/load.ts')
 
 const { BENCH_UPSTREAM, BENCH_KEY, BENCH_LOG = 'silent', BENCH_METRICS = 'off', ...env } = process.env
 const config = parseConfig(

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import './v8-flags.ts'
 import { parseArgs } from 'node:util'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
