@@ -5,6 +5,7 @@ import { stringify } from 'yaml'
 import { buildApp } from '../src/app.ts'
 import type { AuthPlugin } from '../src/auth/auth-plugin.ts'
 import { parseConfig } from '../src/config/load.ts'
+import type { Config } from '../src/config/schema.ts'
 import type { Extension } from '../src/extension.ts'
 import type { HookBus } from '../src/hooks/hook-bus.ts'
 import type { Json } from './upstream.ts'
@@ -21,18 +22,7 @@ export interface GatewayOptions {
   /** Fields of that provider: `timeouts`, `headers`, `kind`. */
   provider?: Json
   /** Sections of `signalbox.yaml`. */
-  config?: {
-    server?: Json
-    auth?: Json
-    providers?: Json
-    models?: Json
-    agents?: Json
-    conversations?: Json
-    store?: Json
-    metrics?: Json
-    tracing?: Json
-    catalog?: Json
-  }
+  config?: Partial<Record<keyof Config, Json>>
   /** What the module that `extensions:` names would export. */
   extension?: Extension
   auth?: AuthPlugin

@@ -1,7 +1,20 @@
+/** Per minute, at a time, and in USD; what is left out is not limited. */
+export interface KeyLimits {
+  requestsPerMinute?: number
+  tokensPerMinute?: number
+  concurrentRequests?: number
+  usdPerDay?: number
+  usdPerMonth?: number
+}
+
 /** Who sends a request. */
 export interface AuthVerifyResult {
   /** Names the owner of everything the request creates. */
   userId: string
+  /** Names the key that was presented, where there are several of a user: never the key itself. Default: the user id. */
+  keyId?: string
+  /** What the key may use. Default: no limits of its own. */
+  limits?: KeyLimits
   /**
    * Whatever the plugin knows besides. The gateway reads `models`: a list of the ids and patterns (`openai/*`) that this
    * user may use; absent means all.

@@ -1,13 +1,6 @@
 import { type Static, Type } from 'typebox'
-
-const options = { additionalProperties: false }
-
-const Duration = (description: string, otherwise?: string) =>
-  Type.String({
-    description,
-    pattern: '^\\d+(ms|s|m|h|d)$',
-    ...(otherwise === undefined ? {} : { default: otherwise }),
-  })
+import { LimitsConfig } from './limits-schema.ts'
+import { Duration, options } from './schema-parts.ts'
 
 const ServerConfig = Type.Object(
   {
@@ -64,6 +57,7 @@ const ApiKey = Type.Object(
     models: Type.Optional(
       Type.Array(Type.String({ minLength: 1 }), { description: 'Models it may use, `openai/*` too. Default: all.' }),
     ),
+    limits: Type.Optional(LimitsConfig),
   },
   options,
 )
