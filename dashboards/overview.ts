@@ -2,9 +2,9 @@ import { board } from './board.ts'
 import { lines, stat, uids } from './panels.ts'
 import { ofGateway, ofModel, quantile, rate, series, share, sum } from './promql.ts'
 
-/** Without what probes and Prometheus itself ask. */
+/** Without what probes and Prometheus itself ask, and what browsers ask before they ask. */
 const http = (...matchers: string[]): string =>
-  series('signalbox_http_requests_total', 'route!~"/health|/ready|/metrics"', ...matchers)
+  series('signalbox_http_requests_total', 'route!~"/health|/ready|/metrics"', 'method!="OPTIONS"', ...matchers)
 const requests = sum(rate(http()))
 const failed = sum(`${rate(http('status="5xx"'))} or ${rate(http('outcome="stream_error"'))}`)
 const tokens = rate(ofModel('gen_ai_client_token_usage_sum'))

@@ -29,7 +29,7 @@ export const errors = fp(
 /** Sends any error in OpenAI's envelope. */
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const failure = toGatewayError(fromFramework(error), request.id)
-  request.errorCode = failure.code
+  request.errorCode = failure.code ?? failure.type
   if (failure.status >= 500) request.server.hooks.emit('onError', { requestId: request.id, error })
   const { status, headers, text } = errorAnswer(failure)
   void reply.code(status).headers(headers).send(text)
@@ -48,11 +48,12 @@ export function announceAnswer(request: FastifyRequest, reply: FastifyReply, sta
   const { id: requestId, method, url, errorCode, principal } = request
   const { url: route = '_other' } = request.routeOptions
   const { hooks } = request.server
+  const startedAt = performance.now() - reply.elapsedTime
   const header = (name: string): string | null => {
     const value = request.headers[name]
     return (Array.isArray(value) ? value.join() : value) ?? null
   }
-  hooks.emit('onRequest', { requestId, method, path: url.split('?', 1)[0] ?? '', header })
+  hooks.emit('onRequest', { requestId, method, path: url.split('?', 1)[0] ?? '', startedAt, header })
   hooks.emit('onResponse', {
     requestId,
     method,

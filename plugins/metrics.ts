@@ -9,7 +9,7 @@ declare module 'fastify' {
   }
 }
 
-export interface MetricsOptions extends Pick<GatewayMetricsOptions, 'targets' | 'topUsers'> {
+export interface MetricsOptions extends Pick<GatewayMetricsOptions, 'targets' | 'topUsers' | 'kinds' | 'models'> {
   /** Serve them on a port of their own, 0 for a free one. Default: on the app's. */
   port?: number | undefined
   /** Of that port. Default `127.0.0.1`. */

@@ -95,6 +95,7 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       if (app.readiness.draining) headers.connection = 'close'
       raw[context] = {
         requestId: request.id,
+        startedAt: performance.now() - reply.elapsedTime,
         // Nobody established is not nobody needed: that is for the core to say, by the route that it finds.
         ...(request.principal ? { principal: request.principal } : {}),
         headers,

@@ -27,7 +27,8 @@ export const requestLog = fp(
         'served with a warning',
       ),
     )
-    hooks.on('onGuardrail', (line) => log.warn(traced(line), 'a guardrail stopped a turn'))
+    // Its reason may quote what was said.
+    hooks.on('onGuardrail', ({ reason: _, ...line }) => log.warn(traced(line), 'a guardrail stopped a turn'))
     hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](traced(line), 'tool'))
     hooks.on('onAuthFail', ({ requestId, reason }) => log.warn(traced({ requestId, reason }), 'authentication failed'))
     hooks.on('onError', ({ requestId, error }) =>

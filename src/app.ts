@@ -105,13 +105,26 @@ const lockTimeoutOf = ({ server, conversations }: Config): number =>
     ? Math.min(10_000, (milliseconds(server.keepAlive) * 2) / 3)
     : milliseconds(conversations.lockTimeout)
 
-const metricsOf = ({ metrics: { port, host, users }, server, models = {}, agents }: Config): MetricsOptions => ({
+const metricsOf = ({
+  metrics: { port, host, users },
+  server,
+  providers,
+  models = {},
+  agents,
+}: Config): MetricsOptions => ({
   port,
   host: host ?? server.host,
   targets: [
     ...Object.values(models).flatMap(({ targets }) => targets.map(({ model }) => model)),
     ...Object.values(agents).map(({ model }) => model),
   ],
+  models: Object.fromEntries(
+    Object.entries(models).map(([model, { targets }]) => [
+      model,
+      [...new Set(targets.map(({ model: target }) => target.split('/', 1)[0] ?? target))],
+    ]),
+  ),
+  kinds: kindsOf(providers),
   ...(users.enabled ? { topUsers: users.top } : {}),
 })
 

@@ -14,8 +14,11 @@ export interface CompletionUsage extends Usage {
   estimated?: boolean
 }
 
-/** How a request ended: answered, answered with an error, broken off after its head was sent, or left by its client. */
-export type Outcome = 'ok' | 'error' | 'stream_error' | 'client_closed'
+/**
+ * How a request ended: answered, answered with an error, broken off after its head was sent, refused after that (by what would have
+ * been a 4xx, had it come in time), or left by its client.
+ */
+export type Outcome = 'ok' | 'error' | 'stream_error' | 'stream_refused' | 'client_closed'
 
 /** Which of a request's calls of providers. `model` is the registered one. */
 interface Attempt {
@@ -31,6 +34,8 @@ export interface HookEvents {
     requestId: string
     method: string
     path: string
+    /** Of its arrival, as `performance.now()`; absent where it has only just arrived. */
+    startedAt?: number
     /** A header of the request, such as `traceparent`; never to be logged as it is. Absent where the request cannot be read. */
     header?(name: string): string | null
   }

@@ -7,6 +7,10 @@ export interface Facts {
   model?: string
   usage?: unknown
   choices?: readonly { finish_reason?: string | null }[]
+  /** Of an answer without choices. */
+  finishReason?: string
+  /** The provider has answered that it failed. */
+  failure?: GatewayError
   /** It comes before the first piece. */
   isHead?: boolean
 }
@@ -23,6 +27,7 @@ export class Attempt {
   #responseId: string | undefined
   #responseModel: string | undefined
   #finishReasons: string[] | undefined
+  #failure: GatewayError | undefined
   readonly #answer: (ChatCompletion | ChatCompletionChunk)[] | undefined
 
   constructor(observer: AttemptObserver, call: CallOptions) {
@@ -36,7 +41,7 @@ export class Attempt {
     try {
       const answer = await asked
       this.#note(factsOf(answer))
-      this.#end('ok')
+      this.#answered()
       return answer
     } catch (error) {
       this.#fail(error)
@@ -51,7 +56,7 @@ export class Attempt {
   ): AsyncIterableIterator<Chunk> {
     const iterator = chunks[Symbol.asyncIterator]()
     const take = (result: IteratorResult<Chunk>): IteratorResult<Chunk> => {
-      if (result.done) this.#end('ok')
+      if (result.done) this.#answered()
       else this.#take(factsOf(result.value))
       return result
     }
@@ -82,11 +87,13 @@ export class Attempt {
   }
 
   #note(answer: Facts): void {
-    const { id, model, usage, choices } = answer
+    const { id, model, usage, choices, finishReason, failure } = answer
     if (choices) this.#answer?.push(answer as ChatCompletion | ChatCompletionChunk)
     this.#responseId ??= id
     this.#responseModel ??= model
     if (usage) this.#usage = usage as Usage
+    this.#failure ??= failure
+    if (finishReason) this.#finishReasons = [finishReason]
     for (const { finish_reason: reason } of choices ?? []) {
       if (!reason) continue
       this.#finishReasons ??= []
@@ -94,8 +101,15 @@ export class Attempt {
     }
   }
 
+  #answered(): void {
+    if (this.#failure) this.#fail(this.#failure)
+    else this.#end('ok')
+  }
+
   #fail(error: unknown): void {
     if (!(error instanceof GatewayError)) this.#end('error', 'internal_error')
+    // The gateway's own word, and not the provider's, who was not asked: its format has no way to say this.
+    else if (error.kind === 'invalid_request') this.#end('error', 'unsupported')
     else if (this.call.signal?.aborted) this.#end('aborted', error.code ?? error.type)
     else this.#end('error', error.code ?? error.type)
   }

@@ -3,6 +3,7 @@ import { targetOf } from '../target.ts'
 import type { AskedRequest, AttemptStart, CallOptions, LLMClient, ProviderEvent, ServerAddress } from '../types.ts'
 import { Attempt, type Facts } from './attempt.ts'
 import { toChatUsage } from './chat-usage.ts'
+import { responseFailure } from './upstream-errors.ts'
 
 /**
  * A provider's client that tells who listens of each time it is asked. It costs nothing when nobody does.
@@ -85,13 +86,15 @@ function factsOfEvent({ type, response }: ProviderEvent): Facts | undefined {
 }
 
 /** As a chat completion would tell it. */
-function factsOfResponse({ id, model, usage, status, incomplete_details: details }: Record<string, unknown>): Facts {
+function factsOfResponse(response: Record<string, unknown>): Facts {
+  const { id, model, usage, status, error, incomplete_details: details } = response
   const cut = isObject(details) && details.reason === 'max_output_tokens' ? 'length' : 'content_filter'
   const reason = status === 'completed' ? 'stop' : status === 'incomplete' ? cut : undefined
   return {
     ...(typeof id === 'string' ? { id } : {}),
     ...(typeof model === 'string' ? { model } : {}),
     usage: toChatUsage(usage),
-    ...(reason ? { choices: [{ finish_reason: reason }] } : {}),
+    ...(reason ? { finishReason: reason } : {}),
+    ...(status === 'failed' ? { failure: responseFailure(error) } : {}),
   }
 }

@@ -1,5 +1,6 @@
 import type { HookEvents } from '../hooks/events.ts'
 import type { HookBus, HookListener, HookName } from '../hooks/hook-bus.ts'
+import { providerName } from '../tracing/provider-name.ts'
 import { Exposition, type Scrape } from './exposition.ts'
 import { createGauges, createInstruments, type Exemplar, type Readings } from './instruments.ts'
 import { codeOf, LabelValues, methodOf, other, statusClassOf } from './label-values.ts'
@@ -14,6 +15,10 @@ export interface GatewayMetricsOptions extends Omit<Readings, 'inFlight' | 'open
   idsOf?: (requestId: string) => TraceIds | undefined
   /** `provider/model` of the targets that the configuration names. Others have a label once they have answered. */
   targets?: Iterable<string>
+  /** The registered models, each with the providers that it asks: what they cost begins at 0, so that the first answer is seen to be one. */
+  models?: Readonly<Record<string, readonly string[]>>
+  /** What providers with names of their own are. Default: what they are called. */
+  kinds?: Readonly<Record<string, string>>
   /** Tokens and cost by user, for this many of them. Default: none. */
   topUsers?: number
 }
@@ -38,6 +43,7 @@ export class GatewayMetrics {
   readonly #idsOf: GatewayMetricsOptions['idsOf']
   readonly #targets: LabelValues
   readonly #providers: LabelValues
+  readonly #kinds: Readonly<Record<string, string>>
   readonly #tools = new LabelValues(mostUnnamed)
   readonly #guardrails = new LabelValues(mostUnnamed)
   readonly #offs: (() => void)[] = []
@@ -45,12 +51,16 @@ export class GatewayMetrics {
   constructor(hooks: HookBus, options: GatewayMetricsOptions) {
     this.#hooks = hooks
     this.#idsOf = options.idsOf
+    this.#kinds = options.kinds ?? {}
     const targets = [...(options.targets ?? [])]
     this.#targets = new LabelValues(mostUnnamed, targets)
     this.#providers = new LabelValues(
       mostUnnamed,
       targets.map((target) => target.split('/', 1)[0] ?? target),
     )
+    for (const [model, providers] of Object.entries(options.models ?? {})) {
+      for (const provider of providers) this.#instruments.cost.inc({ provider, model }, 0)
+    }
     this.#users = options.topUsers === undefined ? undefined : new TopUsers(options.topUsers)
     const open = this.#open
     const readings = { ...options, inFlight: () => open.size, openStreams: () => open.streams }
@@ -113,7 +123,8 @@ export class GatewayMetrics {
     const code = attempt.errorCode === undefined ? '' : codeOf(attempt.errorCode)
     const name = this.#targets.of(`${target.provider}/${target.model}`, outcome === 'ok')
     attempts.inc({ provider, model, target: name, outcome, code })
-    const labels = { gen_ai_operation_name: operation, gen_ai_provider_name: provider, gen_ai_request_model: model }
+    const gen_ai_provider_name = this.#nameOf(target.provider)
+    const labels = { gen_ai_operation_name: operation, gen_ai_provider_name, gen_ai_request_model: model }
     const error_type = code || (outcome === 'ok' ? '' : outcome)
     operationDuration.observe({
       labels: { ...labels, error_type },
@@ -135,7 +146,7 @@ export class GatewayMetrics {
     if (costUsd === 'unknown') costUnknown.inc({ provider, model })
     else cost.inc({ provider, model }, costUsd)
 
-    const target = { gen_ai_provider_name: provider, gen_ai_request_model: model }
+    const target = { gen_ai_provider_name: this.#nameOf(completion.provider), gen_ai_request_model: model }
     const input = tokensOf(usage?.prompt_tokens)
     const output = tokensOf(usage?.completion_tokens)
     // Whoever is asked, the tokens are those of chats with providers; only an embedding, never made in the background, is not.
@@ -158,7 +169,7 @@ export class GatewayMetrics {
     const { requestId, route, outcome, errorCode, model = other, provider = other, durationMs } = response
     const { disconnects, errors, overhead, requestDuration, requests, streamEnds } = this.#instruments
     const request = this.#open.end(requestId)
-    const hasFailed = outcome === 'error' || outcome === 'stream_error'
+    const hasFailed = outcome !== 'ok' && outcome !== 'client_closed'
     const code = errorCode === undefined ? other : codeOf(errorCode)
     requests.inc({ route, method: methodOf(response.method), status: statusClassOf(response.status), outcome })
     if (hasFailed) errors.inc({ code })
@@ -170,7 +181,7 @@ export class GatewayMetrics {
     requestDuration.observe({
       labels: {
         gen_ai_operation_name: operation,
-        gen_ai_provider_name: this.#providers.of(provider),
+        gen_ai_provider_name: this.#nameOf(provider),
         gen_ai_request_model: model,
         error_type: hasFailed ? code : outcome === 'ok' ? '' : outcome,
       },
@@ -185,6 +196,12 @@ export class GatewayMetrics {
     const { storeDuration, storeOperations } = this.#instruments
     storeOperations.inc({ part, operation, outcome })
     storeDuration.observe({ part, operation }, durationMs / 1000)
+  }
+
+  /** As the GenAI conventions call it: spans and metrics of a provider are found by one name. */
+  #nameOf(provider: string): string {
+    const known = this.#providers.of(provider)
+    return known === other ? other : providerName(known, this.#kinds)
   }
 
   #exemplar(requestId: string): { exemplarLabels?: Partial<Exemplar> } {

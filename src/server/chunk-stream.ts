@@ -93,7 +93,7 @@ export class ChunkStream<Chunk = ChatCompletionChunk> implements AsyncIterator<C
   fail(error: unknown): GatewayError {
     if (this.#received > 0 || this.#exchange.usage || isPaid(this.#exchange, error)) this.#reportPartial(error)
     const failure = this.#exchange.noteFailure(error)
-    this.#exchange.end(200, isClientClosed(failure) ? 'client_closed' : 'stream_error', failure.code ?? undefined)
+    this.#exchange.endBroken(failure)
     return failure
   }
 

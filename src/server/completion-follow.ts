@@ -40,7 +40,7 @@ export async function followCompletion(
       },
       onError(error) {
         const failure = exchange.noteFailure(error)
-        exchange.end(200, 'stream_error', failure.code ?? undefined)
+        exchange.endBroken(failure)
         return failure.toBody()
       },
       onCancel(reason) {

@@ -10,6 +10,8 @@ import type { EventStream } from './sse.ts'
 
 export interface ExchangeOptions {
   requestId: string
+  /** Default: now. */
+  startedAt?: number | undefined
   hooks: HookBus
   /** Headers on every answer. */
   headers: Readonly<Record<string, string>>
@@ -22,7 +24,8 @@ export interface ExchangeOptions {
 export class Exchange {
   readonly request: Request
   readonly requestId: string
-  readonly startedAt = performance.now()
+  /** Of the request's arrival, as `performance.now()`. */
+  readonly startedAt: number
   /** The address without query, with doubled and trailing slashes folded. */
   readonly path: string
   /** The template of the matched route. */
@@ -57,9 +60,10 @@ export class Exchange {
   #attempts = 0
   #ended = false
 
-  constructor(request: Request, { requestId, hooks, headers, prices, onEnd }: ExchangeOptions) {
+  constructor(request: Request, { requestId, startedAt, hooks, headers, prices, onEnd }: ExchangeOptions) {
     this.request = request
     this.requestId = requestId
+    this.startedAt = startedAt ?? performance.now()
     this.path = pathOf(request.url)
     this.#hooks = hooks
     this.#headers = headers
@@ -247,6 +251,12 @@ export class Exchange {
       ...(usage === undefined ? {} : { usage }),
       ...(this.#costUsd === undefined ? {} : { costUsd: this.#costUsd }),
     })
+  }
+
+  /** A stream that has begun is broken off by a failure. */
+  endBroken({ kind, status, code, type }: GatewayError): void {
+    const blamed = status < 500 ? 'stream_refused' : 'stream_error'
+    this.end(200, kind === 'client_closed' ? 'client_closed' : blamed, code ?? type)
   }
 
   /** Milliseconds since arrival. */

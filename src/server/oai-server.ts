@@ -103,6 +103,8 @@ export interface HandleContext {
   principal?: AuthVerifyResult | null
   /** Default: a new one. */
   requestId?: string
+  /** When it arrived, as `performance.now()`: what was done for it before this is a part of it. Default: now. */
+  startedAt?: number
   /** Headers for the answer, such as a host's CORS headers. */
   headers?: Readonly<Record<string, string>>
 }
@@ -220,6 +222,7 @@ export class OaiServer {
   async handle(request: Request, context: HandleContext = {}): Promise<Response> {
     const exchange = new Exchange(request, {
       requestId: context.requestId ?? `req_${crypto.randomUUID()}`,
+      startedAt: context.startedAt,
       hooks: this.hooks,
       headers: context.headers ? { ...this.#headers, ...context.headers } : this.#headers,
       prices: this.#prices,
@@ -227,8 +230,8 @@ export class OaiServer {
     })
     this.#open.add(exchange)
     const { method, headers } = request
-    const { requestId, path } = exchange
-    this.hooks.emit('onRequest', { requestId, method, path, header: (name) => headers.get(name) })
+    const { requestId, path, startedAt } = exchange
+    this.hooks.emit('onRequest', { requestId, method, path, startedAt, header: (name) => headers.get(name) })
     try {
       return await this.#answer(exchange, context)
     } catch (error) {

@@ -34,7 +34,7 @@ export async function followResponse(
       },
       onError(error) {
         const failure = exchange.noteFailure(error)
-        exchange.end(200, 'stream_error', failure.code ?? undefined)
+        exchange.endBroken(failure)
         return numbered(errorEvent(failure), next)
       },
       onCancel(reason) {

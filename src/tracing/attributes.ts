@@ -46,7 +46,7 @@ export function ofResponse(response: HookEvents['onResponse']): Attributes {
 
 /** What a request failed with, whoever is to blame; undefined for one that did not. */
 export const errorOf = ({ status, outcome, errorCode }: HookEvents['onResponse']): string | undefined =>
-  outcome === 'error' || outcome === 'stream_error' ? (errorCode ?? String(status)) : undefined
+  outcome !== 'ok' && outcome !== 'client_closed' ? (errorCode ?? String(status)) : undefined
 
 /** The server's own failures only: what a client did wrong, or did not wait for, is no error of its span. */
 export const hasFailed = ({ status, outcome }: HookEvents['onResponse']): boolean =>

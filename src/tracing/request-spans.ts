@@ -46,7 +46,8 @@ export class RequestSpans {
     this.#options = options
     this.#maker = new SpanMaker(options.tracer)
     const name = attributes.nameOf(request.method)
-    this.#server = this.#maker.open(name, parent, attributes.ofRequest(request), SpanKind.SERVER)
+    const startTime = request.startedAt === undefined ? undefined : this.#maker.at(request.startedAt)
+    this.#server = this.#maker.open(name, parent, attributes.ofRequest(request), SpanKind.SERVER, startTime)
     this.isRecorded = this.#server.span.isRecording()
   }
 

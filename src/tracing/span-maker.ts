@@ -25,7 +25,12 @@ export class SpanMaker {
 
   /** In milliseconds since 1970. */
   now(): number {
-    return this.#epoch + performance.now()
+    return this.at(performance.now())
+  }
+
+  /** In milliseconds since 1970, of a moment of `performance.now()`. */
+  at(moment: number): number {
+    return this.#epoch + moment
   }
 
   open(

@@ -90,6 +90,21 @@ t.test('targets that the configuration names are labels also while they fail', a
   t.equal(sumOf(all, 'signalbox_upstream_attempts_total', { ...failed, model: 'any/*', target: '_other' }), 1)
 })
 
+t.test('a provider with a name of its own is called as its spans call it', async (t) => {
+  const { server, samples } = counted({ kinds: { lab: 'xai' } })
+  await (await chat(server, body)).text()
+  const all = await samples()
+  t.equal(sumOf(all, 'gen_ai_client_operation_duration_seconds_count', { gen_ai_provider_name: 'x_ai' }), 1)
+  t.equal(sumOf(all, 'gen_ai_server_request_duration_seconds_count', { gen_ai_provider_name: 'x_ai' }), 1)
+  t.equal(sumOf(all, 'signalbox_upstream_attempts_total', { provider: 'lab' }), 1, 'ours are by its own name')
+})
+
+t.test('what models cost begins at 0', async (t) => {
+  const { samples } = counted({ models: { m: ['lab'] } })
+  const cost = (await samples()).filter(({ name }) => name === 'signalbox_cost_usd_total')
+  t.match(cost, [{ labels: { provider: 'lab', model: 'm' }, value: 0 }])
+})
+
 t.test('exemplars carry the trace of a request', async (t) => {
   const ids = { trace_id: '0af7651916cd43dd8448eb211c80319c', span_id: 'b7ad6b7169203331' }
   const { server, metrics } = counted({ idsOf: () => ids })

@@ -216,3 +216,11 @@ t.test('in an app of one’s own it logs what the hooks tell', async (t) => {
   t.match(lines, [{ level: 30, msg: 'request', requestId: 'r', route: '/mine', durationMs: 1.2 }])
   t.notOk('promptTokens' in (lines[0] ?? {}))
 })
+
+t.test('why a guardrail stopped a turn is not in the log: it may quote what was said', async (t) => {
+  const gateway = await gatewayWith(t)
+  const line = { requestId: 'req_1', model: 'm', guardrail: 'cards', stage: 'input' } as const
+  gateway.hooks.emit('onGuardrail', { ...line, reason: SECRET })
+  t.match(gateway.logs.at(-1), { ...line, msg: 'a guardrail stopped a turn' })
+  t.notMatch(JSON.stringify(gateway.logs), SECRET)
+})

@@ -709,6 +709,27 @@ t.test('hooks tell of every request exactly once', async (t) => {
     t.equal(server.openRequests, 0)
   })
 
+  t.test('a refusal that comes too late for a status of its own is no failure of the gateway', async (t) => {
+    const server = new OaiServer({ entries, keepAliveMs: 20 })
+    const told = recording(server.hooks)
+    upstream.behave(async (_request, exchange) => {
+      await exchange.sleep(100)
+      await up.failWith(400, {
+        error: { message: 'not this', type: 'invalid_request_error', param: null, code: null },
+      })(_request, exchange)
+    })
+    await (await server.handle(chat('lab', { stream: true }))).text()
+    t.match(told.of('onResponse'), [{ status: 200, outcome: 'stream_refused', errorCode: 'invalid_request_error' }])
+  })
+
+  t.test('what was done for a request before the core saw it is a part of it', async (t) => {
+    const server = new OaiServer({ entries })
+    const told = recording(server.hooks)
+    await server.handle(chat('demo'), { startedAt: performance.now() - 5000 })
+    const [response] = told.of('onResponse') as { durationMs: number }[]
+    t.ok(Number(response?.durationMs) >= 5000)
+  })
+
   t.test('and a listener that fails changes nothing', async (t) => {
     const server = new OaiServer({ entries })
     for (const name of ['onRequest', 'onCompletion', 'onResponse'] as const) {

@@ -342,9 +342,14 @@ t.test('failures before the first event keep their status', async (t) => {
   t.match(hosted, { status: 400, message: 'Encrypted content is not supported with this model.', param: 'include' })
 })
 
+/** What passes through with a provider's own code is its type to hooks and metrics. */
+const ownCode = (code: string): string => (code === 'invalid_prompt' ? 'invalid_request_error' : code)
+
 t.test('a whole answer that is none, or has failed, is a failure', async (t) => {
   const server = serving()
   const { completions } = recording(server)
+  const attempts: object[] = []
+  server.hooks.on('onAttemptEnd', (attempt) => attempts.push(attempt))
   const failed = (code: string, message: string) =>
     up.responses({ ending: 'failed', extra: { error: { code, message } } })
   for (const [behaviour, expected] of [
@@ -361,6 +366,7 @@ t.test('a whole answer that is none, or has failed, is a failure', async (t) => 
     const refused = await errorIn(ask(server, 'POST', '', hello))
     t.match(refused, expected)
     t.notMatch(refused.message, /secret/)
+    t.match(attempts.at(-1), { outcome: 'error', errorCode: ownCode(expected.code) })
   }
   t.equal(completions.length, 3, 'what the provider has counted is paid for')
 })
@@ -372,7 +378,7 @@ t.test('a stream that breaks off tells so: an error, then the failed response', 
     up.responsesUntil('response.web_search_call.searching', then, { items: everyItem() })
   const errorEvent = (error: object) => (exchange: up.Exchange) =>
     exchange.write(`event: error\ndata: ${JSON.stringify(error)}\n\n`)
-  for (const [then, code] of [
+  for (const [then, code, outcome = 'stream_error'] of [
     [(exchange: up.Exchange) => void exchange.raw.end(), 'upstream_truncated'],
     [(exchange: up.Exchange) => exchange.sleep(30).then(() => exchange.drop()), 'upstream_connection_lost'],
     [(exchange: up.Exchange) => exchange.write('data: {"type":\n\n'), 'upstream_malformed'],
@@ -380,8 +386,13 @@ t.test('a stream that breaks off tells so: an error, then the failed response', 
     [
       errorEvent({ type: 'error', error: { code: 'rate_limit_exceeded', message: 'org-secret' } }),
       'rate_limit_exceeded',
+      'stream_refused',
     ],
-    [errorEvent({ type: 'error', code: 'invalid_prompt', message: 'not this', param: 'input' }), 'invalid_prompt'],
+    [
+      errorEvent({ type: 'error', code: 'invalid_prompt', message: 'not this', param: 'input' }),
+      'invalid_prompt',
+      'stream_refused',
+    ],
   ] as const) {
     upstream.next(broken(then))
     const events = await numberedIn(stream(server))
@@ -393,7 +404,7 @@ t.test('a stream that breaks off tells so: an error, then the failed response', 
     t.strictSame(await get(server, response), response, 'and is stored as such')
     t.match(
       responses.findLast(({ route }) => route === '/v1/responses'),
-      { outcome: 'stream_error' },
+      { outcome, errorCode: ownCode(code) },
     )
   }
   t.equal(completions.length, 6, 'the tokens that had come were paid for')
@@ -403,12 +414,15 @@ t.test('a stream that breaks off tells so: an error, then the failed response', 
 t.test('a response that the provider itself calls failed leaks nothing, and is a failure to the hooks', async (t) => {
   const server = serving()
   const { responses, completions } = recording(server)
+  const attempts: object[] = []
+  server.hooks.on('onAttemptEnd', (attempt) => attempts.push(attempt))
   upstream.next(up.responses({ ending: 'failed' }))
   const events = await streamIn(stream(server))
   t.equal(events.filter(({ type }) => type === 'error').length, 0, 'the provider sent none')
   t.match(lastOf(events), { status: 'failed', error: { code: 'server_error' } })
   t.notMatch(JSON.stringify(events), /secret/)
   t.match(responses, [{ outcome: 'stream_error', errorCode: 'upstream_error' }])
+  t.match(attempts, [{ outcome: 'error', errorCode: 'upstream_error' }])
   upstream.next(up.responses({ ending: 'failed', items: [] }))
   t.match(lastOf(await streamIn(stream(server))), { status: 'failed', output: [] })
   t.match(completions, [{ usage: { completion_tokens: 7 } }, { usage: { completion_tokens: 7 } }], 'both were counted')
