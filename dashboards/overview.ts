@@ -89,12 +89,22 @@ export const overview = board({
       lines({
         title: 'Requests by outcome',
         description:
-          'How requests ended: `error` has an error as its answer, `stream_error` broke off after its head, `client_closed` was left by its client.',
+          'How requests ended: `error` has an error as its answer, `stream_error` broke off after its head, `stream_refused` was a mistake of the client that showed only then, `client_closed` was left by its client.',
         unit: 'reqps',
         limits: 'none',
         next: 'models',
         stacked: true,
         queries: { '{{outcome}} {{status}}': sum(rate(http()), 'outcome', 'status') },
+      }),
+      lines({
+        title: 'Made in the background',
+        description:
+          'Responses, and streams whose clients had left, that were made after their requests were over, by how that ended.',
+        unit: 'reqps',
+        limits: 'none',
+        next: 'models',
+        stacked: true,
+        queries: { '{{outcome}}': sum(rate(series('signalbox_background_ends_total')), 'outcome') },
       }),
       lines({
         title: 'Failed requests',

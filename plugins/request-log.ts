@@ -1,7 +1,17 @@
 import fp from 'fastify-plugin'
+import type { CompletionUsage } from '../src/hooks/events.ts'
 import { loggable } from '../src/server/errors.ts'
 
 const probes = new Set(['/health', '/ready', '/metrics'])
+
+const rounded = (durationMs: number): number => Math.round(durationMs * 10) / 10
+
+const tokensOf = (usage: CompletionUsage | undefined) =>
+  usage && {
+    promptTokens: usage.prompt_tokens,
+    completionTokens: usage.completion_tokens,
+    ...(usage.estimated ? { estimated: true } : {}),
+  }
 
 /** One line per request, and one per failure of the gateway or an upstream. Never a key, never what was said. */
 export const requestLog = fp(
@@ -14,13 +24,11 @@ export const requestLog = fp(
     })
     hooks.on('onResponse', ({ usage, durationMs, ...line }) => {
       const level = probes.has(line.route) ? 'debug' : 'info'
-      const tokens = usage && {
-        promptTokens: usage.prompt_tokens,
-        completionTokens: usage.completion_tokens,
-        ...(usage.estimated ? { estimated: true } : {}),
-      }
-      log[level]({ ...traced(line), durationMs: Math.round(durationMs * 10) / 10, ...tokens }, 'request')
+      log[level]({ ...traced(line), durationMs: rounded(durationMs), ...tokensOf(usage) }, 'request')
     })
+    hooks.on('onBackgroundEnd', ({ usage, durationMs, ...line }) =>
+      log.info({ ...traced(line), durationMs: rounded(durationMs), ...tokensOf(usage) }, 'made in the background'),
+    )
     hooks.on('onWarning', ({ error, ...line }) =>
       log.warn(
         { ...traced(line), ...(error === undefined ? {} : { error: loggable(error) }) },

@@ -27,6 +27,9 @@ interface Attempt {
   attempt: number
 }
 
+/** How what went on in the background ended. */
+export type BackgroundOutcome = 'ok' | 'error' | 'cancelled'
+
 /** Every event of the gateway and its payload. Times are in milliseconds. */
 export interface HookEvents {
   /** A request has arrived; nothing is known of it yet but its address. */
@@ -115,6 +118,21 @@ export interface HookEvents {
     usage?: CompletionUsage
     /** As in `onCompletion`, where a model has answered. */
     costUsd?: number | 'unknown'
+    durationMs: number
+  }
+  /** What was made when its request was over already, in the background or after its client had left, has ended. */
+  onBackgroundEnd: {
+    requestId: string
+    route: string
+    userId: string | null
+    outcome: BackgroundOutcome
+    errorCode?: string
+    model?: string
+    provider?: string
+    target?: string
+    usage?: CompletionUsage
+    costUsd?: number | 'unknown'
+    /** From the request's arrival. */
     durationMs: number
   }
   /** A listener threw or rejected. The request it was told about is not affected. */

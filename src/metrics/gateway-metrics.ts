@@ -88,7 +88,8 @@ export class GatewayMetrics {
   }
 
   #listen(): void {
-    const { authFailures, conversations, guardrailStops, listenerErrors, toolCalls, warnings } = this.#instruments
+    const { authFailures, backgroundEnds, conversations, errors, guardrailStops } = this.#instruments
+    const { listenerErrors, toolCalls, warnings } = this.#instruments
     const open = this.#open
     this.#on('onRequest', ({ requestId }) => open.begin(requestId))
     this.#on('onRoute', ({ requestId, route, isAgent }) => {
@@ -100,6 +101,10 @@ export class GatewayMetrics {
     this.#on('onAttemptEnd', (attempt) => this.#attemptEnded(attempt))
     this.#on('onCompletion', (completion) => this.#completed(completion))
     this.#on('onResponse', (response) => this.#responded(response))
+    this.#on('onBackgroundEnd', ({ route, outcome, errorCode }) => {
+      backgroundEnds.inc({ route, outcome })
+      if (errorCode !== undefined) errors.inc({ code: codeOf(errorCode) })
+    })
     this.#on('onAuthFail', () => authFailures.inc())
     this.#on('onTool', ({ tool, outcome }) => toolCalls.inc({ tool: this.#tools.of(tool), outcome }))
     this.#on('onGuardrail', ({ guardrail, stage }) =>

@@ -89,7 +89,11 @@ export function createInstruments() {
       'status',
       'outcome',
     ),
-    errors: counter('signalbox_errors_total', 'Requests that ended in an error, by its code.', 'code'),
+    errors: counter(
+      'signalbox_errors_total',
+      'Requests, and what was made after them, that ended in an error, by its code.',
+      'code',
+    ),
     overhead: histogram(
       'signalbox_overhead_seconds',
       'Time of a request to a model in which no provider was waited for.',
@@ -99,6 +103,12 @@ export function createInstruments() {
     ),
     disconnects: counter('signalbox_client_disconnects_total', 'Clients that left before their answer ended.', 'phase'),
     streamEnds: counter('signalbox_stream_ends_total', 'Event streams that are over.', 'route', 'reason'),
+    backgroundEnds: counter(
+      'signalbox_background_ends_total',
+      'Answers that were made after their requests were over.',
+      'route',
+      'outcome',
+    ),
     authFailures: counter('signalbox_auth_failures_total', 'Requests that authentication refused.'),
     attempts: counter(
       'signalbox_upstream_attempts_total',

@@ -86,14 +86,14 @@ export class ChunkStream<Chunk = ChatCompletionChunk> implements AsyncIterator<C
     // What a guardrail broke off has not been counted.
     if (!exchange.usage && exchange.stopped) exchange.usage = estimateUsage(this.#source.prompt, this.#received)
     this.#report()
-    exchange.end(200, 'ok')
+    exchange.made()
   }
 
   /** The answer broke off. Returns what the client is told. */
   fail(error: unknown): GatewayError {
     if (this.#received > 0 || this.#exchange.usage || isPaid(this.#exchange, error)) this.#reportPartial(error)
     const failure = this.#exchange.noteFailure(error)
-    this.#exchange.endBroken(failure)
+    this.#exchange.made(failure)
     return failure
   }
 

@@ -63,6 +63,7 @@ class CompletionRun {
 
   constructor(kept: KeptCompletion, exchange: Exchange, context: ServerContext) {
     this.key = eventsKey(exchange.userId, kept.id)
+    exchange.goesOn = true
     this.call = { ...exchange.call, signal: this.#controller.signal }
     this.#kept = kept
     this.#exchange = exchange

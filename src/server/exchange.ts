@@ -45,6 +45,8 @@ export class Exchange {
   stopped = false
   usage: CompletionUsage | undefined
   firstTokenMs: number | undefined
+  /** What it asks for is made also when its answer is over. */
+  goesOn = false
   /** Among the open exchanges; theirs to set. */
   place = 0
 
@@ -257,6 +259,33 @@ export class Exchange {
   endBroken({ kind, status, code, type }: GatewayError): void {
     const blamed = status < 500 ? 'stream_refused' : 'stream_error'
     this.end(200, kind === 'client_closed' ? 'client_closed' : blamed, code ?? type)
+  }
+
+  /** All that was asked for is made, or has failed: the end of a stream, or, where the answer was over before, of what went on. */
+  made(failure?: GatewayError): void {
+    if (this.#ended) this.#endedLater(failure)
+    else if (failure) this.endBroken(failure)
+    else this.end(200, 'ok')
+  }
+
+  #endedLater(failure: GatewayError | undefined): void {
+    if (!this.goesOn) return
+    this.goesOn = false
+    const { requestId, route, userId, model, provider, target, usage } = this
+    const isClosed = failure?.kind === 'client_closed'
+    this.#hooks.emit('onBackgroundEnd', {
+      requestId,
+      route,
+      userId,
+      outcome: isClosed ? 'cancelled' : failure ? 'error' : 'ok',
+      durationMs: this.elapsed(),
+      ...(failure && !isClosed ? { errorCode: failure.code ?? failure.type } : {}),
+      ...(model === undefined ? {} : { model }),
+      ...(provider === undefined ? {} : { provider }),
+      ...(target === undefined ? {} : { target }),
+      ...(usage === undefined ? {} : { usage }),
+      ...(this.#costUsd === undefined ? {} : { costUsd: this.#costUsd }),
+    })
   }
 
   /** Milliseconds since arrival. */

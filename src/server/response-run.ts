@@ -44,6 +44,7 @@ export class ResponseRun<Chunk> {
     const { id } = plan.builder
     const onSuperseded = (reason: GatewayError): void => this.abort(reason)
     this.#kept = new KeptResponse({ id, isStored: plan.isStored, onSuperseded }, exchange, context)
+    exchange.goesOn = plan.isDetached
     this.call = plan.isDetached ? { ...exchange.call, signal: this.#controller.signal } : exchange.call
     // Who has left may never ask for the next event, nor say so.
     const { signal } = this.call
@@ -175,7 +176,7 @@ export class ResponseRun<Chunk> {
 
   /** Gives up what has not answered yet, and may never. */
   #abandon(error: unknown, opening: Promise<ChunkStream<Chunk>>): GatewayError {
-    const note = (): void => void this.#exchange.noteFailure(error)
+    const note = (): void => this.#exchange.made(this.#exchange.noteFailure(error))
     this.abort(error)
     opening.then((late) => {
       late.fail(error)

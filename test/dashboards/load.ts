@@ -118,6 +118,7 @@ export async function startLoad(t: Owner): Promise<Load> {
     async usual() {
       await Promise.all([
         say('hello there, what is new?'),
+        send('/v1/responses', { model: 'fast', input: 'in your own time', background: true }),
         say('hello', streamed),
         say('hello', { model: 'large', ...streamed }, as(other.key)),
         say('hello', { model: 'lab/mini', ...streamed }),

@@ -43,6 +43,32 @@ async function eventuallyGet(store: MemoryPersistence, key: string): Promise<voi
 const replayed = (server: OaiServer, { id }: ResponseObject): Promise<ResponseEvent[]> =>
   streamIn(ask(server, 'GET', `/${id}?stream=true`))
 
+t.test('how it ended is told when its request is long over', async (t) => {
+  const server = serving()
+  const ends: HookEvents['onBackgroundEnd'][] = []
+  server.hooks.on('onBackgroundEnd', (end) => ends.push(end))
+  await ended(server, await begin(server))
+  await eventually(() => ends.length === 1)
+  t.match(ends, [{ route: '/v1/responses', model: 'm', outcome: 'ok', usage: Object }])
+  upstream.behave(up.failWith(500))
+  await ended(server, await begin(server))
+  await eventually(() => ends.length === 2)
+  t.match(ends[1], { outcome: 'error', errorCode: 'upstream_error' })
+  upstream.behave(up.dropAfter(2))
+  await ended(server, await begin(server))
+  await eventually(() => ends.length === 3)
+  t.match(ends[2], { outcome: 'error', errorCode: 'upstream_connection_lost' })
+  upstream.behave(up.hang())
+  const queued = await begin(server)
+  await ask(server, 'POST', `/${queued.id}/cancel`)
+  await eventually(() => ends.length === 4)
+  t.match(ends[3], { outcome: 'cancelled', errorCode: undefined })
+  upstream.behave()
+  await streamIn(ask(server, 'POST', '', { model: 'm', input: 'hello', background: true, stream: true }))
+  await responseIn(ask(server, 'POST', '', { model: 'm', input: 'hello' }))
+  t.equal(ends.length, 4, 'where the client stays, its request tells it')
+})
+
 t.test('it is answered at once, made after that, and polled', async (t) => {
   const server = serving()
   const completions: HookEvents['onCompletion'][] = []
