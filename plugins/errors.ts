@@ -1,6 +1,6 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorAnswer, GatewayError, toGatewayError } from '../src/server/errors.ts'
 
@@ -83,18 +83,33 @@ const protocolErrors: Readonly<Record<string, GatewayError>> = {
 const malformed = new GatewayError('invalid_request', 'the request is not valid HTTP')
 
 /** Fastify's `clientErrorHandler`: what arrived is not a request, so the answer goes to the bare socket. */
-export function answerMalformedRequest(error: Error & { code?: string }, socket: Socket): void {
+export function answerMalformedRequest(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
   // A connection that is kept alive has written before; only an answer that has begun is in the way of ours.
   const { _httpMessage: begun } = socket as Socket & { _httpMessage?: ServerResponse }
   if (error.code === 'ECONNRESET' || !socket.writable || begun?.headersSent) {
     socket.destroy()
     return
   }
-  const { status, headers, text } = errorAnswer(protocolErrors[error.code ?? ''] ?? malformed)
+  const failure = protocolErrors[error.code ?? ''] ?? malformed
+  const { status, headers, text } = errorAnswer(failure)
+  const requestId = `req_${crypto.randomUUID()}`
+  // Nothing of it can be trusted to be a method or a path.
+  this.hooks.emit('onRequest', { requestId, method: '_other', path: '_other' })
+  this.hooks.emit('onResponse', {
+    requestId,
+    method: '_other',
+    route: '_other',
+    status,
+    outcome: 'error',
+    errorCode: failure.code ?? failure.type,
+    userId: null,
+    stream: false,
+    durationMs: 0,
+  })
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
-    `x-request-id: req_${crypto.randomUUID()}`,
+    `x-request-id: ${requestId}`,
     `content-length: ${Buffer.byteLength(text)}`,
     'connection: close',
   ]

@@ -224,3 +224,12 @@ t.test('why a guardrail stopped a turn is not in the log: it may quote what was 
   t.match(gateway.logs.at(-1), { ...line, msg: 'a guardrail stopped a turn' })
   t.notMatch(JSON.stringify(gateway.logs), SECRET)
 })
+
+t.test('what is no HTTP is a line, too', async (t) => {
+  const gateway = await gatewayWith(t)
+  const lines = await linesOf(gateway, () => talk(gateway.port, [`GARBAGE ${SECRET}\r\n\r\n`]))
+  t.match(lines, [
+    { msg: 'request', method: '_other', route: '_other', status: 400, errorCode: 'invalid_request_error' },
+  ])
+  t.notMatch(JSON.stringify(gateway.logs), SECRET)
+})
