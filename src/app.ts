@@ -73,7 +73,13 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   if (isTraced) await app.register(tracing, { ...traced, kinds, flushTimeoutMs: milliseconds(flushTimeout) })
   await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
-  await app.register(modelRouter, { ...config, ...extension, contextWindow })
+  await app.register(modelRouter, {
+    ...config,
+    ...extension,
+    contextWindow,
+    // In memory, answers of caches have a place of their own, too.
+    ...(config.store.kind === 'memory' ? {} : { cacheStore: persistence }),
+  })
   await app.register(agentLoader, { loader: extension.agentLoader })
   const { conversationLoader: loader } = extension
   const ttlSeconds = milliseconds(conversations.ttl) / 1000

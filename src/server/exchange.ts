@@ -2,7 +2,7 @@ import type { AuthVerifyResult } from '../auth/auth-plugin.ts'
 import type { CompletionUsage, Outcome } from '../hooks/events.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
 import { toJSONText } from '../source.ts'
-import type { AttemptObserver, AttemptStart, CallOptions, Target } from '../types.ts'
+import type { AttemptObserver, AttemptStart, CacheReport, CallOptions, Target } from '../types.ts'
 import { Bill, type Prices } from './bill.ts'
 import { errorAnswer, type GatewayError, toGatewayError } from './errors.ts'
 import { eventResponse } from './event-response.ts'
@@ -55,6 +55,8 @@ export class Exchange {
   #controller: AbortController | undefined
   #costUsd: number | 'unknown' | undefined
   #attempts = 0
+  #cache: CacheReport | undefined
+  #isCacheTold = false
   #ended = false
 
   constructor(request: Request, { requestId, hooks, headers, prices, onEnd }: ExchangeOptions) {
@@ -85,6 +87,11 @@ export class Exchange {
       onWarning: (warning, cause) => this.warn(warning, cause),
       onUsage: (usage, target) => this.bill.add(usage, target),
       onAttempt: (start) => this.#observe(start),
+      cacheControl: () => this.request.headers.get('cache-control'),
+      onCache: (report) => {
+        this.#cache = report
+        this.addHeader(cacheHeader, report.outcome === 'hit' || report.outcome === 'shared' ? 'hit' : 'miss')
+      },
       onStep: (step) => this.#hooks.emit('onStep', { ...this.#subject(), step }),
       onConversation: (report) => this.#hooks.emit('onConversation', { ...this.#subject(), ...report }),
       onTool: (report) => this.#hooks.emit('onTool', { ...this.#subject(), ...report }),
@@ -210,8 +217,10 @@ export class Exchange {
   /** Reports what the model delivered, and what it cost. */
   complete(): void {
     const { requestId, userId, model = '_other', provider = '_other', stream, usage, firstTokenMs } = this
-    const costUsd = this.bill.total(usage, this.askedTarget)
+    const cached = this.#cache?.isBilled === false
+    const costUsd = cached ? 0 : this.bill.total(usage, this.askedTarget)
     this.#costUsd = costUsd
+    this.#tellCache()
     this.#hooks.emit('onCompletion', {
       requestId,
       userId,
@@ -220,6 +229,7 @@ export class Exchange {
       stream,
       usage,
       costUsd,
+      ...(cached ? { cached } : {}),
       durationMs: this.elapsed(),
       ...(firstTokenMs === undefined ? {} : { firstTokenMs }),
     })
@@ -230,6 +240,7 @@ export class Exchange {
     if (this.#ended) return
     this.#ended = true
     this.#onEnd?.(this)
+    this.#tellCache()
     const { requestId, request, route, userId, model, provider, target, stream, usage } = this
     this.#hooks.emit('onResponse', {
       requestId,
@@ -246,6 +257,7 @@ export class Exchange {
       ...(target === undefined ? {} : { target }),
       ...(usage === undefined ? {} : { usage }),
       ...(this.#costUsd === undefined ? {} : { costUsd: this.#costUsd }),
+      ...(this.#cache === undefined ? {} : { cache: this.#cache.outcome }),
     })
   }
 
@@ -270,6 +282,12 @@ export class Exchange {
       onFirstToken: () => hooks.emit('onFirstToken', { ...attempt, target: start.target }),
       onEnd: (end) => hooks.emit('onAttemptEnd', { ...attempt, ...start, ...end }),
     }
+  }
+
+  #tellCache(): void {
+    if (!this.#cache || this.#isCacheTold) return
+    this.#isCacheTold = true
+    this.#hooks.emit('onCache', { ...this.#subject(), outcome: this.#cache.outcome })
   }
 
   #subject(): { requestId: string; model?: string } {
@@ -303,6 +321,9 @@ export class Exchange {
 }
 
 const attemptEvents = ['onAttempt', 'onFirstToken', 'onAttemptEnd'] as const
+
+/** Tells the client whether its answer was there already. */
+const cacheHeader = 'x-signalbox-cache'
 
 /** Tells the client what of its request was not honoured. */
 const warningHeader = 'x-signalbox-warning'
