@@ -17,7 +17,7 @@ export type ModelsConfig = Pick<Config, 'providers' | 'models'> & Partial<Pick<C
 export interface ModelParts extends AgentParts {
   /** Tokens; undefined when not known. */
   contextWindow?: ((target: Target) => number | undefined) | undefined
-  /** Where models with a cache keep answers. Default: in memory, at most 64 MiB of them. */
+  /** Where models with a cache keep answers. Default: in memory. */
   cacheStore?: Persistence | undefined
 }
 
@@ -73,8 +73,8 @@ export function configuredModels(
       : shortestWindow([targetNamed(agent.model)], parts)
     entries.push({ model, client, contextWindow, ...conversationOf(agent), ...(capabilities ? { capabilities } : {}) })
   }
-  const { cacheStore = new MemoryPersistence({ maxBytes: 64 * 1024 * 1024 }) } = parts
-  // Agents ask the models themselves: an answer that was given before would be a step that another run took.
+  const { cacheStore = new MemoryPersistence() } = parts
+  // Agents ask models themselves, without their caches: a step that was taken before would be taken again.
   const withCaches = entries.map((entry) => {
     const plan = plans[entry.model]
     return plan ? { ...entry, client: withCache(entry.client, entry.model, plan, providers, cacheStore) } : entry

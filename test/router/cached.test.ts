@@ -1,8 +1,17 @@
 import t from 'tap'
-import { createAgent, createLLM, defineTool, MemoryPersistence, type Persistence } from '../../src/index.ts'
+import {
+  createAgent,
+  createLLM,
+  defineTool,
+  GatewayError,
+  MemoryPersistence,
+  OaiServer,
+  type Persistence,
+} from '../../src/index.ts'
 import { cached } from '../../src/router/cached.ts'
 import { toJSONText } from '../../src/source.ts'
 import type { CacheReport, CallOptions, ChatCompletionChunk, ChatRequest } from '../../src/types.ts'
+import { chat } from '../core.ts'
 import { startAnthropic } from '../upstream/anthropic.ts'
 import * as up from '../upstream.ts'
 
@@ -134,4 +143,25 @@ t.test('a client that makes no embeddings, or speaks the Responses API, stays on
   t.teardown(() => native.close?.())
   t.equal(cached(native, options).responses, native.responses)
   t.equal(cached(lab, options).responses, undefined)
+})
+
+t.test('a client that cannot stream is asked once, and each request fares in one way', async (t) => {
+  const outcomes: string[] = []
+  const client = cached(
+    {
+      ...lab,
+      stream() {
+        throw new GatewayError('unsupported', 'no streams')
+      },
+    },
+    { store: new MemoryPersistence(), ttlSeconds },
+  )
+  const server = new OaiServer({ entries: [{ model: 'm', client }] })
+  server.hooks.on('onCache', ({ outcome }) => outcomes.push(outcome))
+  const texts: string[] = []
+  for (let n = 0; n < 2; n++) texts.push(await (await chat(server, { ...request, stream: true })).text())
+  t.match(texts[0], /said[\s\S]*\[DONE\]/)
+  t.equal(texts[1], texts[0])
+  t.equal(upstream.requests.length, 1)
+  t.strictSame(outcomes, ['miss', 'hit'])
 })

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { SharedAnswer, type SharedAnswerOptions } from '../../src/router/shared-answer.ts'
 import { GatewayError } from '../../src/server/errors.ts'
@@ -87,11 +89,23 @@ t.test('those who wait at once wait for one piece', async (t) => {
 })
 
 t.test('one too long is for those who are there; what all have read is not held', async (t) => {
-  const { make } = counting(1000)
-  const { answer, ends } = sharing(make, 100)
+  setFlagsFromString('--expose-gc')
+  const collectGarbage: () => void = runInNewContext('gc')
+  const pieces: WeakRef<Piece>[] = []
+  const { answer, ends } = sharing(async function* () {
+    for (let n = 0; n < 1000; n++) {
+      const piece = { n }
+      pieces.push(new WeakRef(piece))
+      yield piece
+    }
+  }, 100)
   const [one, two] = [answer.join({}), answer.join({})]
-  for (let n = 0; n < 1000; n++) t.strictSame([await numberOf(one), await numberOf(two)], [n, n])
-  t.strictSame(await rest(one), [])
+  for (let n = 0; n < 500; n++) t.strictSame([await numberOf(one), await numberOf(two)], [n, n])
+  t.strictSame(ends, ['closed'])
+  await new Promise(setImmediate)
+  collectGarbage()
+  t.ok(pieces.filter((piece) => piece.deref()).length < 20)
+  t.match(await Promise.all([rest(one), rest(two)]), [{ length: 500 }, { length: 500 }])
   t.strictSame(ends, ['closed'])
 })
 
