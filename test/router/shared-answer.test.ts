@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import fc from 'fast-check'
 import t from 'tap'
 import { SharedAnswer, type SharedAnswerOptions } from '../../src/router/shared-answer.ts'
 import { GatewayError } from '../../src/server/errors.ts'
@@ -251,4 +252,57 @@ t.test('all hear of warnings and of the target, whenever they join', async (t) =
     ],
   )
   t.strictSame(answer.warnings, ['early', 'late'])
+})
+
+t.test('however they join, read and leave: who stays gets everything, in order, of one making', async () => {
+  const step = fc.record({ reader: fc.nat({ max: 5 }), does: fc.constantFrom('join', 'read', 'read', 'read', 'leave') })
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 60 }),
+      fc.nat({ max: 12 }),
+      fc.constantFrom(30, 1000),
+      async (steps, count, maxBytes) => {
+        const { made, make } = counting(count)
+        const { answer, ends } = sharing(make, maxBytes)
+        const readers = new Map<
+          number,
+          { reader: Reader; read: Promise<number | undefined>[]; leaving: AbortController }
+        >()
+        for (const { reader: id, does } of steps) {
+          const there = readers.get(id)
+          if (does === 'read' && there) {
+            const read = numberOf(there.reader)
+            // Who leaves is told so, later.
+            read.catch(() => {})
+            there.read.push(read)
+          } else if (does === 'leave') there?.leaving.abort()
+          // Who comes to one that nobody may join makes one of its own.
+          else if (!there && !ends.includes('closed')) {
+            const leaving = new AbortController()
+            readers.set(id, { reader: answer.join({ signal: leaving.signal }), read: [], leaving })
+          }
+          if (does !== 'read') await new Promise(setImmediate)
+        }
+        const all = [...readers.values()]
+        await Promise.all(
+          all.map(async ({ reader, read, leaving }) => {
+            if (leaving.signal.aborted) return
+            try {
+              const numbers = [...(await Promise.all(read)), ...(await rest(reader))].filter((n) => n !== undefined)
+              if (numbers.join() !== Array.from({ length: count }, (_, n) => n).join())
+                throw new Error(`read ${numbers}`)
+            } catch (error) {
+              if (!(error instanceof GatewayError) || error.kind !== 'response_interrupted' || maxBytes > 30)
+                throw error
+            }
+          }),
+        )
+        if (made.pieces > count) throw new Error(`${made.pieces} pieces were made of ${count}`)
+        if (ends.length > 1) throw new Error(ends.join())
+        const haveLeft = all.length > 0 && all.every(({ leaving }) => leaving.signal.aborted)
+        if (haveLeft && ends[0] === undefined) throw new Error('all have left, and it goes on')
+      },
+    ),
+    { numRuns: 300 },
+  )
 })
