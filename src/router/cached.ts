@@ -113,7 +113,7 @@ export function cached(client: LLMClient, options: CachedOptions): LLMClient {
     }
   }
 
-  /** Undefined for a request that the cache has nothing to do with. */
+  /** The cache has nothing to do with it. What is in doubt is asked anew. */
   function passing(call: CallOptions): boolean {
     if (call.run) return true
     if (call.conversationId === undefined && !forbids(call, 'no-store')) return false
@@ -125,7 +125,7 @@ export function cached(client: LLMClient, options: CachedOptions): LLMClient {
     let answer: Item | undefined
     for await (const item of answers(asked, call)) answer = item
     if (answer) return answer
-    throw new GatewayError('upstream_malformed', 'the answer that was kept is empty')
+    throw new GatewayError('upstream_malformed', 'the answer is empty')
   }
 
   return {
@@ -168,6 +168,6 @@ const forbids = ({ cacheControl }: CallOptions, directive: 'no-store' | 'no-cach
     .split(',')
     .some((part) => part.trim() === directive)
 
-/** What is wrong with a request is wrong the second time, and what has too much to do is not asked again at once. */
+/** What is wrong with a request is wrong the second time, and a provider that limits the rate is not asked again at once. */
 const mayPass = (error: unknown): boolean =>
   error instanceof GatewayError && error.status >= 500 && error.kind !== 'shutting_down'

@@ -26,7 +26,7 @@ export const keptAnswer = (pieces: readonly object[], warnings: string[]): KeptA
  * @throws SyntaxError for what is none
  */
 export function answerIn<Item>(value: unknown): { pieces: Item[]; warnings: string[] } {
-  if (!isObject(value) || !isTexts(value.pieces) || !isTexts(value.warnings)) throw notKept()
+  if (!isObject(value) || !isTexts(value.pieces) || !isFilled(value.pieces) || !isTexts(value.warnings)) throw notKept()
   const pieces = value.pieces.map((text) => {
     const piece = parseAnswer(text)
     if (!piece) throw notKept()

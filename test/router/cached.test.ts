@@ -85,7 +85,14 @@ t.test('what is no answer of a cache is a miss, and is replaced', async (t) => {
     ttlSeconds,
   })
   await client.complete(request)
-  for (const value of [null, 'text', {}, { pieces: [1], warnings: [] }, { pieces: ['no JSON'], warnings: [] }]) {
+  for (const value of [
+    null,
+    'text',
+    {},
+    { pieces: [], warnings: [] },
+    { pieces: [1], warnings: [] },
+    { pieces: ['no JSON'], warnings: [] },
+  ]) {
     await store.set(keys[0] ?? '', value)
     const { call, heard } = hearing()
     await client.complete(request, call)
