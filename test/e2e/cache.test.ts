@@ -263,6 +263,32 @@ t.test('an answer that is too long is passed on and not kept', async (t) => {
   t.notOk(completions.some(({ cached }) => cached))
 })
 
+t.test('a client that stops reading stops the provider, as it does without a cache', async (t) => {
+  const { post } = await caching(t)
+  const piece = JSON.stringify({
+    choices: [{ index: 0, delta: { content: 'x'.repeat(64 * 1024) }, finish_reason: null }],
+  })
+  const most = 2000
+  let taken = 0
+  upstream.behave(async (_request, exchange) => {
+    exchange.startStream()
+    for (; taken < most; taken++) await exchange.write(`data: ${piece}\n\n`)
+    await exchange.done()
+  })
+  const answer = await post({ ...ask, stream: true })
+  const reader = answer.body?.getReader()
+  await reader?.read()
+  let before = -1
+  await until(async () => {
+    const isStill = taken === before
+    before = taken
+    await sleep(300)
+    return isStill && taken === before
+  }, 'the provider is held up')
+  t.ok(taken < most / 2, `${taken} of ${most} pieces of 64 KB were taken`)
+  await reader?.cancel()
+})
+
 for (const stream of [false, true]) {
   t.test(`fifty who ask at once are one call of the provider, stream: ${stream}`, async (t) => {
     const { gateway, post, outcomes, completions, routedAre } = await caching(t)
