@@ -3,6 +3,7 @@ import { heatmap, lines, uids } from './panels.ts'
 import { mean, ofModel, quantile, rate, series, share, sum } from './promql.ts'
 
 const attempts = (...matchers: string[]): string => rate(ofModel('signalbox_upstream_attempts_total', ...matchers))
+const cacheRequests = (...matchers: string[]): string => ofModel('signalbox_cache_requests_total', ...matchers)
 const answered = ofModel('gen_ai_client_operation_duration_seconds_bucket', 'error_type=""')
 const firstToken = ofModel('gen_ai_server_time_to_first_token_seconds_bucket')
 const perToken = 'gen_ai_server_time_per_output_token_seconds'
@@ -148,6 +149,33 @@ export const modelsAndProviders = board({
         next: 'cost',
         width: 12,
         queries: { [`{{${model}}}`]: `1 / (${mean(perToken, ofModel, model)})` },
+      }),
+    ],
+    Cache: [
+      lines({
+        title: 'Requests by what the cache had',
+        description:
+          'Of models with a cache. `shared` waited for the answer to another who asked the same a moment before; `bypass` was not to be answered from a cache, `error` is a store that did not answer.',
+        unit: 'reqps',
+        limits: 'none',
+        next: 'cost',
+        stacked: true,
+        width: 12,
+        queries: { '{{outcome}}': sum(rate(cacheRequests()), 'outcome') },
+      }),
+      lines({
+        title: 'Answers that cost nothing',
+        description: 'Share of the requests to models with a cache for which no provider was asked, by model.',
+        unit: 'percentunit',
+        limits: 'none',
+        next: 'cost',
+        width: 12,
+        queries: {
+          '{{model}}': share(
+            sum(rate(cacheRequests('outcome=~"hit|shared"')), 'model'),
+            sum(rate(cacheRequests()), 'model'),
+          ),
+        },
       }),
     ],
     Agents: [

@@ -91,7 +91,8 @@ export const tenantsAndCost = board({
       }),
       lines({
         title: 'Answers by what is known of their tokens',
-        description: '`estimated` where the provider did not say, for example because the client left first.',
+        description:
+          '`estimated` where the provider did not say, for example because the client left first; `cached` where none was asked.',
         unit: 'reqps',
         limits: 'none',
         next: 'models',

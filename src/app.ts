@@ -19,6 +19,7 @@ import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { createCatalog } from './engine/catalog.ts'
 import type { Extension } from './extension.ts'
+import { MemoryPersistence } from './store/memory-persistence.ts'
 import { ResponseStore } from './store/response-store.ts'
 import type { Target } from './types.ts'
 
@@ -73,7 +74,13 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   if (isTraced) await app.register(tracing, { ...traced, kinds, flushTimeoutMs: milliseconds(flushTimeout) })
   await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
-  await app.register(modelRouter, { ...config, ...extension, contextWindow })
+  await app.register(modelRouter, {
+    ...config,
+    ...extension,
+    contextWindow,
+    // In memory, answers of caches would push out conversations.
+    cacheStore: config.store.kind === 'memory' ? new MemoryPersistence({ maxBytes: cacheBytes }) : persistence,
+  })
   await app.register(agentLoader, { loader: extension.agentLoader })
   const { conversationLoader: loader } = extension
   const ttlSeconds = milliseconds(conversations.ttl) / 1000
@@ -98,6 +105,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(drain, { timeoutMs: milliseconds(server.drainTimeout) })
   return app
 }
+
+/** What all answers of caches take, where they are in memory. */
+const cacheBytes = 64 * 1024 * 1024
 
 /** A turn that has waited in vain must learn it before its stream is kept alive, and so begun. */
 const lockTimeoutOf = ({ server, conversations }: Config): number =>

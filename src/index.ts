@@ -22,6 +22,7 @@ export { HookBus, type HookListener, type HookName } from './hooks/hook-bus.ts'
 export { type CreateLLMOptions, createLLM } from './llm/create-llm.ts'
 export { createDemo, type DemoOptions } from './llm/demo.ts'
 export { observed } from './llm/observed.ts'
+export { type CachedOptions, cached } from './router/cached.ts'
 export { ModelRouter, type Route, type ServerEntry } from './router/model-router.ts'
 export { type WeightedTarget, weighted } from './router/weighted.ts'
 export type { Prices } from './server/bill.ts'
@@ -50,6 +51,8 @@ export type {
   AttemptEnd,
   AttemptObserver,
   AttemptStart,
+  CacheOutcome,
+  CacheReport,
   CallOptions,
   ChatCompletion,
   ChatCompletionChunk,

@@ -122,6 +122,19 @@ export interface StoreReport {
   durationMs: number
 }
 
+/**
+ * What a cache had for a request: `hit`, an answer that was kept; `shared`, the answer to somebody who asked the same a moment before;
+ * `miss`, nothing; `error`, nothing, since the store did not answer; `bypass`, it was not to be used.
+ */
+export type CacheOutcome = 'hit' | 'shared' | 'miss' | 'error' | 'bypass'
+
+/** How a request fared with a cache. */
+export interface CacheReport {
+  outcome: CacheOutcome
+  /** A provider bills for it. Of those who share an answer, one is billed. */
+  isBilled: boolean
+}
+
 /** A guardrail that stopped a turn. `reason` is what the client is told. */
 export interface GuardrailReport {
   guardrail: string
@@ -165,6 +178,10 @@ export interface CallOptions {
   onTool?(report: ToolReport): void
   /** Hears of each guardrail that stopped a turn. */
   onGuardrail?(report: GuardrailReport): void
+  /** What the client says of caches: its header `cache-control`. */
+  cacheControl?(): string | null
+  /** Hears how the request fares with a cache, if there is one: before the answer's first piece. The last word counts. */
+  onCache?(report: CacheReport): void
   /** Hears all messages that a run added to the conversation, its answer last, just before the answer is whole. */
   onTurn?(messages: readonly ChatMessage[]): void
 }

@@ -27,6 +27,7 @@ const isLeaf = (file: string): boolean =>
   file.startsWith('src/hooks/') ||
   [
     'src/server/errors.ts',
+    'src/provider-name.ts',
     'src/types.ts',
     'src/json.ts',
     'src/body-schema.ts',

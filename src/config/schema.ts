@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { CacheConfig } from './cache-schema.ts'
 import { LimitsConfig } from './limits-schema.ts'
 import { Duration, options } from './schema-parts.ts'
 
@@ -121,6 +122,7 @@ const ModelConfig = Type.Object(
       ),
       { minItems: 1, description: 'Where its requests go, drawn by weight.' },
     ),
+    cache: Type.Optional(CacheConfig),
     capabilities: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
     ),

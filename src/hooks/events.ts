@@ -1,6 +1,7 @@
 import type {
   AttemptEnd,
   AttemptStart,
+  CacheOutcome,
   ConversationReport,
   GuardrailReport,
   StoreReport,
@@ -71,6 +72,8 @@ export interface HookEvents {
   onConversation: { requestId: string; model?: string } & ConversationReport
   /** The store was asked for something, by whichever request. */
   onStore: StoreReport
+  /** A model with a cache was asked: what came of that. Once per request, when its answer is whole or has failed. */
+  onCache: { requestId: string; model?: string; outcome: CacheOutcome }
   /** The head of an event stream has been sent. It ends with `onResponse`. */
   onStream: { requestId: string; route: string }
   /** A model has answered, whole or in part. */
@@ -84,6 +87,8 @@ export interface HookEvents {
     usage: CompletionUsage | undefined
     /** What the provider bills for it, all steps of a run together. Never 0 when a price is not known. */
     costUsd: number | 'unknown'
+    /** No provider was asked for this: its usage is that of the answer which it is a copy of, and its cost is 0. */
+    cached?: boolean
     durationMs: number
     /** From the request's arrival to the first piece of the answer; absent when not streamed. */
     firstTokenMs?: number
@@ -118,6 +123,8 @@ export interface HookEvents {
     usage?: CompletionUsage
     /** As in `onCompletion`, where a model has answered. */
     costUsd?: number | 'unknown'
+    /** What its cache had, where the model has one. */
+    cache?: CacheOutcome
     durationMs: number
   }
   /** What was made when its request was over already, in the background or after its client had left, has ended. */

@@ -1,6 +1,6 @@
 import type { HookEvents } from '../hooks/events.ts'
 import type { HookBus, HookListener, HookName } from '../hooks/hook-bus.ts'
-import { providerName } from '../tracing/provider-name.ts'
+import { providerName } from '../provider-name.ts'
 import { Exposition, type Scrape } from './exposition.ts'
 import { createGauges, createInstruments, type Exemplar, type Readings } from './instruments.ts'
 import { codeOf, LabelValues, methodOf, other, statusClassOf } from './label-values.ts'
@@ -88,8 +88,8 @@ export class GatewayMetrics {
   }
 
   #listen(): void {
-    const { authFailures, backgroundEnds, conversations, errors, guardrailStops } = this.#instruments
-    const { listenerErrors, toolCalls, warnings } = this.#instruments
+    const { authFailures, backgroundEnds, cacheRequests, conversations, errors } = this.#instruments
+    const { guardrailStops, listenerErrors, toolCalls, warnings } = this.#instruments
     const open = this.#open
     this.#on('onRequest', ({ requestId }) => open.begin(requestId))
     this.#on('onRoute', ({ requestId, route, isAgent }) => {
@@ -106,6 +106,7 @@ export class GatewayMetrics {
       if (errorCode !== undefined) errors.inc({ code: codeOf(errorCode) })
     })
     this.#on('onAuthFail', () => authFailures.inc())
+    this.#on('onCache', ({ model = other, outcome }) => cacheRequests.inc({ model, outcome }))
     this.#on('onTool', ({ tool, outcome }) => toolCalls.inc({ tool: this.#tools.of(tool), outcome }))
     this.#on('onGuardrail', ({ guardrail, stage }) =>
       guardrailStops.inc({ guardrail: this.#guardrails.of(guardrail), stage }),
@@ -143,17 +144,19 @@ export class GatewayMetrics {
   }
 
   #completed(completion: HookEvents['onCompletion']): void {
-    const { requestId, userId, model, usage, costUsd, firstTokenMs } = completion
+    const { requestId, userId, model, usage, costUsd, cached = false, firstTokenMs } = completion
     const { completions, cost, costUnknown, timeToFirstToken, tokenUsage } = this.#instruments
     const operation = this.#open.get(requestId)?.operation
     const provider = this.#providers.of(completion.provider)
-    completions.inc({ provider, model, usage: usage ? (usage.estimated ? 'estimated' : 'reported') : 'unknown' })
+    const told = usage ? (usage.estimated ? 'estimated' : 'reported') : 'unknown'
+    completions.inc({ provider, model, usage: cached ? 'cached' : told })
     if (costUsd === 'unknown') costUnknown.inc({ provider, model })
     else cost.inc({ provider, model }, costUsd)
 
     const target = { gen_ai_provider_name: this.#nameOf(completion.provider), gen_ai_request_model: model }
-    const input = tokensOf(usage?.prompt_tokens)
-    const output = tokensOf(usage?.completion_tokens)
+    // The tokens of a copy were counted with the answer itself.
+    const input = cached ? 0 : tokensOf(usage?.prompt_tokens)
+    const output = cached ? 0 : tokensOf(usage?.completion_tokens)
     // Whoever is asked, the tokens are those of chats with providers; only an embedding, never made in the background, is not.
     const gen_ai_operation_name = operation === 'embeddings' ? operation : 'chat'
     const labels = { gen_ai_operation_name, ...target }
@@ -194,7 +197,9 @@ export class GatewayMetrics {
       ...this.#exemplar(requestId),
     })
     const agent = String(operation === 'invoke_agent')
-    overhead.observe({ route, agent }, Math.max(0, durationMs - request.waitedMs) / 1000)
+    // Who shares an answer has waited for the provider that another was asking.
+    if (response.cache !== 'shared')
+      overhead.observe({ route, agent }, Math.max(0, durationMs - request.waitedMs) / 1000)
   }
 
   #stored({ part, operation, outcome, durationMs }: HookEvents['onStore']): void {

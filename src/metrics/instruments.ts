@@ -135,6 +135,12 @@ export function createInstruments() {
     ),
     cost: counter('signalbox_cost_usd_total', 'What providers bill, in USD.', 'provider', 'model'),
     costUnknown: counter('signalbox_cost_unknown_total', 'Answers whose cost is not known.', 'provider', 'model'),
+    cacheRequests: counter(
+      'signalbox_cache_requests_total',
+      'Requests to models with a cache, by what it had for them.',
+      'model',
+      'outcome',
+    ),
     toolCalls: counter('signalbox_tool_calls_total', 'Calls of tools that run in the gateway.', 'tool', 'outcome'),
     guardrailStops: counter('signalbox_guardrail_stops_total', 'Turns that a guardrail stopped.', 'guardrail', 'stage'),
     conversations: counter(

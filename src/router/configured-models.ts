@@ -1,8 +1,11 @@
 import { type Config, milliseconds, type ProviderConfig } from '../config/schema.ts'
 import { createLLM } from '../llm/create-llm.ts'
 import { createDemo } from '../llm/demo.ts'
+import { MemoryPersistence } from '../store/memory-persistence.ts'
+import type { Persistence } from '../store/persistence.ts'
 import type { LLMClient, Target } from '../types.ts'
 import { type AgentParts, agentOf, conversationOf, unknownParts } from './configured-agents.ts'
+import { withCache } from './configured-cache.ts'
 import { ModelRouter, type Route, type ServerEntry } from './model-router.ts'
 import { pinned } from './pinned.ts'
 import { weighted } from './weighted.ts'
@@ -14,6 +17,8 @@ export type ModelsConfig = Pick<Config, 'providers' | 'models'> & Partial<Pick<C
 export interface ModelParts extends AgentParts {
   /** Tokens; undefined when not known. */
   contextWindow?: ((target: Target) => number | undefined) | undefined
+  /** Where models with a cache keep answers. Default: in memory. */
+  cacheStore?: Persistence | undefined
 }
 
 export interface ConfiguredModels {
@@ -68,8 +73,14 @@ export function configuredModels(
       : shortestWindow([targetNamed(agent.model)], parts)
     entries.push({ model, client, contextWindow, ...conversationOf(agent), ...(capabilities ? { capabilities } : {}) })
   }
+  const { cacheStore = new MemoryPersistence() } = parts
+  // Agents ask models themselves, without their caches: a step that was taken before would be taken again.
+  const withCaches = entries.map((entry) => {
+    const plan = plans[entry.model]
+    return plan ? { ...entry, client: withCache(entry.client, entry.model, plan, providers, cacheStore) } : entry
+  })
   return {
-    entries,
+    entries: withCaches,
     async close() {
       await Promise.all([...clients.values()].map((client) => client.close?.()))
     },

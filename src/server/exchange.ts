@@ -2,7 +2,7 @@ import type { AuthVerifyResult } from '../auth/auth-plugin.ts'
 import type { CompletionUsage, Outcome } from '../hooks/events.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
 import { toJSONText } from '../source.ts'
-import type { AttemptObserver, AttemptStart, CallOptions, Target } from '../types.ts'
+import type { AttemptObserver, AttemptStart, CacheReport, CallOptions, Target } from '../types.ts'
 import { Bill, type Prices } from './bill.ts'
 import { errorAnswer, type GatewayError, toGatewayError } from './errors.ts'
 import { eventResponse } from './event-response.ts'
@@ -60,6 +60,8 @@ export class Exchange {
   #controller: AbortController | undefined
   #costUsd: number | 'unknown' | undefined
   #attempts = 0
+  #cache: CacheReport | undefined
+  #isCacheTold = false
   #ended = false
 
   constructor(request: Request, { requestId, startedAt, hooks, headers, prices, onEnd }: ExchangeOptions) {
@@ -91,6 +93,11 @@ export class Exchange {
       onWarning: (warning, cause) => this.warn(warning, cause),
       onUsage: (usage, target) => this.bill.add(usage, target),
       onAttempt: (start) => this.#observe(start),
+      cacheControl: () => this.request.headers.get('cache-control'),
+      onCache: (report) => {
+        this.#cache = report
+        this.addHeader(cacheHeader, report.outcome === 'hit' || report.outcome === 'shared' ? 'hit' : 'miss')
+      },
       onStep: (step) => this.#hooks.emit('onStep', { ...this.#subject(), step }),
       onConversation: (report) => this.#hooks.emit('onConversation', { ...this.#subject(), ...report }),
       onTool: (report) => this.#hooks.emit('onTool', { ...this.#subject(), ...report }),
@@ -216,8 +223,10 @@ export class Exchange {
   /** Reports what the model delivered, and what it cost. */
   complete(): void {
     const { requestId, userId, model = '_other', provider = '_other', stream, usage, firstTokenMs } = this
-    const costUsd = this.bill.total(usage, this.askedTarget)
+    const cached = this.#cache?.isBilled === false
+    const costUsd = cached ? 0 : this.bill.total(usage, this.askedTarget)
     this.#costUsd = costUsd
+    this.#tellCache()
     this.#hooks.emit('onCompletion', {
       requestId,
       userId,
@@ -226,6 +235,7 @@ export class Exchange {
       stream,
       usage,
       costUsd,
+      ...(cached ? { cached } : {}),
       durationMs: this.elapsed(),
       ...(firstTokenMs === undefined ? {} : { firstTokenMs }),
     })
@@ -236,6 +246,7 @@ export class Exchange {
     if (this.#ended) return
     this.#ended = true
     this.#onEnd?.(this)
+    this.#tellCache()
     const { requestId, request, route, userId, model, provider, target, stream, usage } = this
     this.#hooks.emit('onResponse', {
       requestId,
@@ -252,6 +263,7 @@ export class Exchange {
       ...(target === undefined ? {} : { target }),
       ...(usage === undefined ? {} : { usage }),
       ...(this.#costUsd === undefined ? {} : { costUsd: this.#costUsd }),
+      ...(this.#cache === undefined ? {} : { cache: this.#cache.outcome }),
     })
   }
 
@@ -311,6 +323,12 @@ export class Exchange {
     }
   }
 
+  #tellCache(): void {
+    if (!this.#cache || this.#isCacheTold) return
+    this.#isCacheTold = true
+    this.#hooks.emit('onCache', { ...this.#subject(), outcome: this.#cache.outcome })
+  }
+
   #subject(): { requestId: string; model?: string } {
     return { requestId: this.requestId, ...(this.model === undefined ? {} : { model: this.model }) }
   }
@@ -342,6 +360,9 @@ export class Exchange {
 }
 
 const attemptEvents = ['onAttempt', 'onFirstToken', 'onAttemptEnd'] as const
+
+/** Tells the client whether its answer was there already. */
+const cacheHeader = 'x-signalbox-cache'
 
 /** Tells the client what of its request was not honoured. */
 const warningHeader = 'x-signalbox-warning'

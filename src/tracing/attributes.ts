@@ -29,7 +29,7 @@ export function ofRequest({ requestId, method, path, header }: HookEvents['onReq
 
 /** Of a request that is over. `error.type` is for failures of the server, as its span's status is. */
 export function ofResponse(response: HookEvents['onResponse']): Attributes {
-  const { route, status, outcome, errorCode, userId, model, target, costUsd } = response
+  const { route, status, outcome, errorCode, userId, model, target, costUsd, cache } = response
   const attributes: Attributes = {}
   if (route !== '_other') attributes['http.route'] = route
   // The number for a client that has left is sent to nobody.
@@ -40,6 +40,7 @@ export function ofResponse(response: HookEvents['onResponse']): Attributes {
   if (userId !== null) attributes['user.id'] = userId
   if (model !== undefined) attributes['signalbox.model'] = model
   if (target !== undefined) attributes['signalbox.target'] = target
+  if (cache !== undefined) attributes['signalbox.cache'] = cache
   if (typeof costUsd === 'number') attributes['signalbox.cost.usd'] = costUsd
   return attributes
 }

@@ -1,10 +1,10 @@
 import { type Attributes, type Context, SpanKind, SpanStatusCode, TraceFlags, type Tracer } from '@opentelemetry/api'
 import type { HookEvents } from '../hooks/events.ts'
+import { providerName } from '../provider-name.ts'
 import type { StoreReport } from '../types.ts'
 import { AgentRunSpans } from './agent-run-spans.ts'
 import * as attributes from './attributes.ts'
 import { inputMessages, outputMessages } from './messages.ts'
-import { providerName } from './provider-name.ts'
 import { type Scope, SpanMaker } from './span-maker.ts'
 
 export interface RequestSpansOptions {

@@ -205,6 +205,18 @@ t.test('a wrong configuration is refused', async (t) => {
         'providers: { openai: {} }\nmodels: { a: { targets: [{ model: openai/x, weight: -1 }] } }',
         /^models\.a\.targets\.0\.weight: must be >= 0$/,
       ],
+      ...Object.entries({
+        '{}': /^models\.a\.cache: must have required properties ttl$/,
+        '{ ttl: 0s }': /^models\.a\.cache\.ttl: must be longer than 0s$/,
+        '{ ttl: 1h, scope: everyone }': /^models\.a\.cache\.scope: must be one of user, all$/,
+        '{ ttl: 1h, maxBytes: 1 }': /^models\.a\.cache\.maxBytes: must be >= 1024$/,
+      }).map(
+        ([cache, problem]) =>
+          [
+            `providers: { openai: {} }\nmodels: { a: { targets: [{ model: openai/x }], cache: ${cache} } }`,
+            problem,
+          ] as const,
+      ),
     ] as const) {
       const problems = problemsOf(yaml)
       t.equal(problems.length, 1, yaml)

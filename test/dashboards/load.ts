@@ -67,6 +67,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         large: { targets: [{ model: 'openai/large' }, { model: 'lab/large' }] },
         hasty: { targets: [{ model: 'hasty/small' }] },
         'lab/*': { targets: [{ model: 'lab/*' }] },
+        faq: { targets: [{ model: 'openai/small' }], cache: { ttl: '2s' } },
       },
       agents: {
         helpdesk: { model: 'fast', tools: ['clock'], guardrails: ['polite'], allowExternalTools: false },
@@ -126,6 +127,8 @@ export async function startLoad(t: Owner): Promise<Load> {
         say('UNCOUNTED'),
         say('CALL', { model: 'helpdesk' }),
         say('keep this', { store: true }),
+        say('what is it?', { model: 'faq' }),
+        say('what is it?', { model: 'faq' }),
         send('/v1/embeddings', { model: 'fast', input: 'a b c' }),
         thread(),
         turns(),

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { providerName } from '../../src/tracing/provider-name.ts'
+import { providerName } from '../src/provider-name.ts'
 
 t.test('a provider has the name that OpenTelemetry has for it', async (t) => {
   t.equal(providerName('openai', {}), 'openai')
