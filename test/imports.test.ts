@@ -10,6 +10,7 @@ const textOf = new Map(files.map((file) => [file, readFileSync(new URL(file, roo
 const areas = [
   'metrics',
   'server',
+  'admin',
   'engine',
   'completions',
   'responses',

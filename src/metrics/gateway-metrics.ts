@@ -78,7 +78,8 @@ export class GatewayMetrics {
   }
 
   #listen(): void {
-    const { authFailures, conversations, guardrailStops, listenerErrors, toolCalls, warnings } = this.#instruments
+    const { adminCalls, authFailures, conversations, guardrailStops, listenerErrors, toolCalls, warnings } =
+      this.#instruments
     const open = this.#open
     this.#on('onRequest', ({ requestId }) => open.begin(requestId))
     this.#on('onRoute', ({ requestId, route, isAgent }) => {
@@ -98,6 +99,7 @@ export class GatewayMetrics {
     this.#on('onConversation', ({ operation, outcome }) => conversations.inc({ operation, outcome }))
     this.#on('onStore', (operation) => this.#stored(operation))
     this.#on('onWarning', ({ model = other }) => warnings.inc({ model }))
+    this.#on('onAdmin', ({ action, outcome }) => adminCalls.inc({ action, outcome }))
     this.#on('onListenerError', ({ event }) => listenerErrors.inc({ event }))
   }
 

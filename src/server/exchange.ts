@@ -211,10 +211,12 @@ export class Exchange {
   complete(): void {
     const { requestId, userId, model = '_other', provider = '_other', stream, usage, firstTokenMs } = this
     const costUsd = this.bill.total(usage, this.askedTarget)
+    const keyId = this.principal?.keyId
     this.#costUsd = costUsd
     this.#hooks.emit('onCompletion', {
       requestId,
       userId,
+      ...(keyId === undefined ? {} : { keyId }),
       model,
       provider,
       stream,
