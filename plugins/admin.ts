@@ -15,7 +15,7 @@ import { validated } from '../src/admin/validated.ts'
 import type { AdminConfig } from '../src/config/admin-schema.ts'
 import type { TargetSwitch } from '../src/router/target-switch.ts'
 import { GatewayError } from '../src/server/errors.ts'
-import { errors } from './errors.ts'
+import { answerMalformedRequest, answerUnreadable, errors } from './errors.ts'
 import { hooks } from './hooks.ts'
 
 declare module 'fastify' {
@@ -70,7 +70,13 @@ export const admin = fp<AdminOptions>(
       await app.register(async (scope) => serve(scope))
       return
     }
-    const own = Fastify({ forceCloseConnections: true, genReqId: () => `req_${crypto.randomUUID()}` })
+    const own = Fastify({
+      genReqId: () => `req_${crypto.randomUUID()}`,
+      frameworkErrors: answerUnreadable,
+      clientErrorHandler: answerMalformedRequest,
+      forceCloseConnections: true,
+      requestTimeout: 30_000,
+    })
     await own.register(hooks, { hooks: app.hooks })
     await own.register(errors)
     own.setNotFoundHandler(refuseUnknown)

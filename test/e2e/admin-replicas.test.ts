@@ -168,19 +168,23 @@ t.test('neither the store nor the logs have a key, or one of the admins', async 
   t.ok(made.length > 12)
 })
 
+t.test('a replica that is stopped adds what it had counted', async (t) => {
+  const { id, key } = await make(one)
+  for (let n = 0; n < 3; n++) t.equal(await outcomeAt(other, key), 200)
+  other.process.kill('SIGINT')
+  t.equal((await other.process.exited).code, 0)
+  t.match(await call(one, 'GET', `/keys/${id}/usage`), { today: { requests: 3 } })
+})
+
 t.test('while Redis is away', async (t) => {
   const known = await make(one)
   const unused = await make(one)
-  t.equal(await outcomeAt(other, known.key), 200)
+  t.equal(await outcomeAt(one, known.key), 200)
   await redis.kill()
   await sleep(effectiveMs)
-  t.equal(await outcomeAt(other, known.key), 200, 'a key that was known works on')
-  t.equal(await outcomeAt(other, unused.key), 'store_unavailable', 'of another nobody can say whether it is good')
-  t.equal(
-    await outcomeAt(other, 'sk-not-one-of-the-store'),
-    'invalid_api_key',
-    'one that cannot be of the store is not',
-  )
-  await t.rejects(call(other, 'POST', '/keys', { name: 'n' }), /503 .*store_unavailable/)
-  await t.rejects(call(other, 'GET', '/targets'), /503 .*store_unavailable/)
+  t.equal(await outcomeAt(one, known.key), 200, 'a key that was known works on')
+  t.equal(await outcomeAt(one, unused.key), 'store_unavailable', 'of another nobody can say whether it is good')
+  t.equal(await outcomeAt(one, 'sk-not-one-of-the-store'), 'invalid_api_key', 'one that cannot be of the store is not')
+  await t.rejects(call(one, 'POST', '/keys', { name: 'n' }), /503 .*store_unavailable/)
+  await t.rejects(call(one, 'GET', '/targets'), /503 .*store_unavailable/)
 })

@@ -122,6 +122,10 @@ for (const [where, admin] of Object.entries({ 'on the port of the app': {}, 'on 
       }
     })
 
+    t.test('what cannot be read is told in the envelope, too', async (t) => {
+      t.match(errorOf(await gateway.call('GET', `${keysPath}/%zz`)), { status: 400, type: 'invalid_request_error' })
+    })
+
     t.test('every answer names its request', async (t) => {
       t.match((await gateway.call('GET', keysPath)).headers.get('x-request-id'), /^req_/)
     })
