@@ -33,7 +33,8 @@ export const docs = fp<DocsOptions>(
         route.config = { ...route.config, public: true }
       })
       scope.get('/docs/openapi.json', { schema: { hide: true } }, async () => app.swagger())
-      await scope.register(swaggerUI, { routePrefix: '/docs', staticCSP: true, uiConfig: { deepLinking: true } })
+      const uiConfig = { deepLinking: true }
+      await scope.register(swaggerUI, { routePrefix: '/docs', staticCSP: true, uiConfig, theme: { title } })
     })
   },
   { name: 'signalbox-docs' },

@@ -61,19 +61,20 @@ export class StoredKeyAuth implements AuthPlugin {
 
   /** @throws Error when no key was sent, or one that is not good; GatewayError `store_unavailable` when nobody can say */
   async verify(headers: Headers): Promise<AuthVerifyResult> {
+    const key = bearerKeyIn(headers)
+    const sha256 = key !== undefined && isStoredKey(key) ? digestOf(key) : undefined
+    // One that was found here is none of the configured ones: they were asked before.
+    const remembered = sha256 === undefined ? undefined : this.#remembered(sha256)
+    if (sha256 !== undefined && remembered) return principalIn(remembered, sha256)
     try {
       if (this.#configured) return await this.#configured.verify(headers)
     } catch (error) {
-      if (!isStoredKey(bearerKeyIn(headers) ?? '')) throw error
+      if (sha256 === undefined) throw error
     }
-    const key = bearerKeyIn(headers)
-    if (!key) throw new Error('no API key was sent: use the header Authorization: Bearer <key>')
-    if (!isStoredKey(key)) throw new Error('incorrect API key')
-    const sha256 = digestOf(key)
-    const known = this.#remembered(sha256) ?? (await this.#asked(sha256))
-    if (!known) throw new Error('incorrect API key')
-    if (!opens(known.record, sha256)) throw new Error(`the API key ${known.record.id} has been revoked, or is over`)
-    return known.principal
+    if (key === undefined) throw new Error('no API key was sent: use the header Authorization: Bearer <key>')
+    const known = sha256 === undefined ? undefined : await this.#asked(sha256)
+    if (sha256 === undefined || !known) throw new Error('incorrect API key')
+    return principalIn(known, sha256)
   }
 
   /** What may be believed without waiting for the store; of a key that is not known, nothing. */
@@ -133,4 +134,10 @@ export class StoredKeyAuth implements AuthPlugin {
       throw error
     }
   }
+}
+
+/** @throws Error when it works no more */
+function principalIn({ record, principal }: Known, sha256: string): AuthVerifyResult {
+  if (!opens(record, sha256)) throw new Error(`the API key ${record.id} has been revoked, or is over`)
+  return principal
 }

@@ -137,7 +137,7 @@ for (const [where, admin] of Object.entries({ 'on the port of the app': {}, 'on 
       t.equal(page.status, 200)
       t.match(page.headers.get('content-type'), 'text/html')
       const html = await page.text()
-      t.match(html, /swagger-ui/)
+      t.match(html, /<title>Signalbox admin API<.*swagger-ui/s)
       const assets = [...html.matchAll(/(?:src|href)="([^"]+\.(?:js|css))"/g)].map(([, path = '']) => path)
       t.ok(assets.length >= 3)
       for (const path of assets) t.equal((await fetch(new URL(path, `${at}/docs/`))).status, 200, path)
