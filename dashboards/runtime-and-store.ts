@@ -212,13 +212,26 @@ export const runtimeAndStore = board({
         },
       }),
       lines({
+        title: 'Calls of the admin API',
+        description:
+          'By what was asked and what came of it. `refused`: without an admin key. Empty unless `admin.enabled` is set.',
+        unit: 'ops',
+        limits: 'none',
+        next: 'overview',
+        width: 12,
+        stacked: true,
+        queries: {
+          '{{action}} {{outcome}}': sum(rate(series('signalbox_admin_calls_total')), 'action', 'outcome'),
+        },
+      }),
+      lines({
         title: 'Failed listeners',
         description:
           'Hooks of the host that threw, by event. No request is affected, but somebody does not hear of it.',
         unit: 'ops',
         limits: { above: [0.01, 1] },
         next: 'overview',
-        width: 24,
+        width: 12,
         queries: { '{{event}}': sum(rate(series('signalbox_listener_errors_total')), 'event') },
       }),
     ],

@@ -1,4 +1,5 @@
 /** The Fastify plugins of Signalbox, for an app of your own. `app.ts` shows the order. */
+export { type AdminOptions, admin } from './admin.ts'
 export { type AgentLoaderOptions, agentLoader } from './agent-loader.ts'
 export { type AuthOptions, auth } from './auth.ts'
 export { type ConversationLoaderOptions, conversationLoader } from './conversation-loader.ts'
@@ -13,4 +14,5 @@ export { type OaiServerPluginOptions, oaiServer } from './oai-server.ts'
 export { type RedisPluginOptions, redis } from './redis.ts'
 export { requestLog } from './request-log.ts'
 export { type Store, type StoreOptions, store } from './store.ts'
+export { type StoredKeys, type StoredKeysOptions, storedKeys } from './stored-keys.ts'
 export { type TracingPluginOptions, tracing } from './tracing.ts'

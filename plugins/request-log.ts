@@ -39,6 +39,7 @@ export const requestLog = fp(
     hooks.on('onGuardrail', ({ reason: _, ...line }) => log.warn(traced(line), 'a guardrail stopped a turn'))
     hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](traced(line), 'tool'))
     hooks.on('onAuthFail', ({ requestId, reason }) => log.warn(traced({ requestId, reason }), 'authentication failed'))
+    hooks.on('onAdmin', (line) => log.info(traced(line), 'audit'))
     hooks.on('onError', ({ requestId, error }) =>
       log.error(traced({ requestId, error: loggable(error) }), 'request failed'),
     )

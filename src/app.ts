@@ -19,6 +19,7 @@ import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { createCatalog } from './engine/catalog.ts'
 import type { Extension } from './extension.ts'
+import { TargetSwitch } from './router/target-switch.ts'
 import { MemoryPersistence } from './store/memory-persistence.ts'
 import { ResponseStore } from './store/response-store.ts'
 import type { Target } from './types.ts'
@@ -72,15 +73,32 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { persistence, leases, eventLog, index } = app.store
   const { enabled: isTraced, flushTimeout, ...traced } = config.tracing
   if (isTraced) await app.register(tracing, { ...traced, kinds, flushTimeoutMs: milliseconds(flushTimeout) })
-  await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
+  const configured = options.auth ?? extension.auth ?? keys
+  // Loaded only where it is wanted, like the plugin itself.
+  if (config.admin.enabled) {
+    const { storedKeys } = await import('../plugins/stored-keys.ts')
+    await app.register(storedKeys, { configured, inMemory: config.store.kind === 'memory' })
+  }
+  await app.register(auth, { auth: app.storedKeys?.auth ?? configured })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
+  const targetSwitch = config.admin.enabled ? new TargetSwitch() : undefined
   await app.register(modelRouter, {
     ...config,
     ...extension,
     contextWindow,
+    targetSwitch,
     // In memory, answers of caches would push out conversations.
     cacheStore: config.store.kind === 'memory' ? new MemoryPersistence({ maxBytes: cacheBytes }) : persistence,
   })
+  if (targetSwitch) {
+    const { host = server.host, ...rest } = config.admin
+    await app.register((await import('../plugins/admin.ts')).admin, {
+      ...rest,
+      host,
+      targetSwitch,
+      config: () => config,
+    })
+  }
   await app.register(agentLoader, { loader: extension.agentLoader })
   const { conversationLoader: loader } = extension
   const ttlSeconds = milliseconds(conversations.ttl) / 1000

@@ -72,7 +72,7 @@ function announce(app: FastifyInstance, { config, file }: LoadedConfig, extensio
         'OPENAI_API_KEY, and start again; or list providers in signalbox.yaml (see README.md)',
     )
   }
-  if (!config.auth && !extension.auth)
+  if (!config.auth && !extension.auth && !config.admin.enabled)
     log.warn(
       'No API keys are configured (auth.keys), so anyone who can reach this address may use it, web pages in a browser included',
     )

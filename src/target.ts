@@ -1,7 +1,7 @@
-import type { LLMClient, Target } from './types.ts'
+import type { Target } from './types.ts'
 
 /** Whom a client asks; one for every model, the model that is asked for. */
-export const targetOf = ({ provider, model }: LLMClient, asked: { model: string }): Target => ({
+export const targetOf = ({ provider, model }: Target, asked: { model: string }): Target => ({
   provider,
   model: model === '*' ? asked.model : model,
 })

@@ -222,6 +222,8 @@ export interface LLMClient {
   embed?(request: EmbeddingRequest, call?: CallOptions): Promise<EmbeddingResponse>
   /** Where it is there, the Responses API is not translated to chat completions. */
   readonly responses?: ResponsesAPI | undefined
+  /** Milliseconds until this client will take requests again; undefined while it takes them. Of one behind a breaker, or taken out by an operator. */
+  unavailableMs?(): number | undefined
   /** Releases connections. */
   close?(): Promise<void>
 }

@@ -10,6 +10,7 @@ const textOf = new Map(files.map((file) => [file, readFileSync(new URL(file, roo
 const areas = [
   'metrics',
   'server',
+  'admin',
   'engine',
   'completions',
   'responses',
@@ -210,6 +211,16 @@ t.test(
     )
   },
 )
+
+t.test('the admin API and its page are loaded when they are wanted', async (t) => {
+  const loaded =
+    /^(?!import type)(import|export) .* from '([^']*\/(plugins|\.)\/(admin|docs|stored-keys)\.ts|@fastify\/swagger(-ui)?)'/
+  t.strictSame(
+    linesWith(loaded, ['plugins/index.ts', 'plugins/docs.ts']).filter((line) => !/ import type /.test(line)),
+    [],
+  )
+  t.ok(linesWith(/await import\('[^']*\/(admin|docs|stored-keys)\.ts'\)/).length >= 3)
+})
 
 t.test('no import leads back to where it came from', async (t) => {
   const cycles: string[] = []

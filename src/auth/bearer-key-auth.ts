@@ -39,7 +39,7 @@ export class BearerKeyAuth implements AuthPlugin {
   verify(headers: Headers): AuthVerifyResult {
     const header = headers.get('authorization')
     if (!header) throw new Error('no API key was sent: use the header Authorization: Bearer <key>')
-    const key = /^bearer +(\S+) *$/i.exec(header)?.[1]
+    const key = bearerKeyIn(headers)
     if (!key) throw new Error('the Authorization header is not of the form: Bearer <key>')
     return this.verifyKey(key)
   }
@@ -62,6 +62,10 @@ export class BearerKeyAuth implements AuthPlugin {
     this.#keys.set(hex, { digest: Buffer.from(hex, 'hex'), result })
   }
 }
+
+/** What follows `Bearer` in the header; undefined where nothing does. */
+export const bearerKeyIn = (headers: Headers): string | undefined =>
+  /^bearer +(\S+) *$/i.exec(headers.get('authorization') ?? '')?.[1]
 
 /** Six letters of a real key, fewer of a short one: a user id is logged, and must not give the key away. */
 function anonymousUser(key: string | undefined, hex: string): string {

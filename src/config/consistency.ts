@@ -2,6 +2,7 @@ import { BearerKeyAuth } from '../auth/bearer-key-auth.ts'
 import type { Environment } from '../env.ts'
 import { resolveLLM } from '../llm/create-llm.ts'
 import { parseRedisUrl } from '../store/redis-url.ts'
+import { impossibleAdmin } from './impossible-admin.ts'
 import { impossibleAgents } from './impossible-agents.ts'
 import { type Config, milliseconds } from './schema.ts'
 
@@ -16,6 +17,7 @@ export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet
     yield* outOfRange(`providers.${name}.timeouts`, timeouts ?? {}, 1)
   }
   if (auth) yield* unusableKeys(auth)
+  yield* impossibleAdmin(config)
   if (config.conversations) yield* impossibleWaits(config.conversations, server)
   if (config.responses && milliseconds(config.responses.ttl) < 1) {
     yield `responses.ttl: must be longer than ${config.responses.ttl}`

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { AdminConfig } from './admin-schema.ts'
 import { CacheConfig } from './cache-schema.ts'
 import { LimitsConfig } from './limits-schema.ts'
 import { Duration, options } from './schema-parts.ts'
@@ -330,6 +331,7 @@ export const ConfigSchema = Type.Object(
     store: StoreConfig,
     metrics: MetricsConfig,
     tracing: TracingConfig,
+    admin: AdminConfig,
     catalog: Type.Record(Type.String(), CatalogEntry, {
       default: {},
       description: 'By `provider/name`: what is not publicly known of a model, or is otherwise for you.',

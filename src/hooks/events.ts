@@ -80,6 +80,8 @@ export interface HookEvents {
   onCompletion: {
     requestId: string
     userId: string | null
+    /** Of the key that was presented, where it has an id; absent otherwise. */
+    keyId?: string
     /** The registered model (or wildcard) that was used, not the free text of the request. */
     model: string
     provider: string
@@ -141,6 +143,21 @@ export interface HookEvents {
     costUsd?: number | 'unknown'
     /** From the request's arrival. */
     durationMs: number
+  }
+  /** The admin API was called, or a call of it refused: for the audit. */
+  onAdmin: {
+    requestId: string
+    /** The name of the admin key; null for a call without a good one. */
+    admin: string | null
+    /** What it was to do: `keys.create`, `targets.drain`, …; `unknown` where there is no such call. */
+    action: string
+    /** The id of the key, or the target, that it was about. */
+    subject?: string
+    /** The fields that it changed. */
+    changes?: readonly string[]
+    /** `refused`: without a good admin key. `invalid`: any other fault of the caller's. */
+    outcome: 'ok' | 'refused' | 'invalid' | 'failed'
+    status: number
   }
   /** A listener threw or rejected. The request it was told about is not affected. */
   onListenerError: { event: string; error: unknown }

@@ -88,8 +88,8 @@ export class GatewayMetrics {
   }
 
   #listen(): void {
-    const { authFailures, backgroundEnds, cacheRequests, conversations, errors } = this.#instruments
-    const { guardrailStops, listenerErrors, toolCalls, warnings } = this.#instruments
+    const { adminCalls, authFailures, backgroundEnds, cacheRequests, conversations } = this.#instruments
+    const { errors, guardrailStops, listenerErrors, toolCalls, warnings } = this.#instruments
     const open = this.#open
     this.#on('onRequest', ({ requestId }) => open.begin(requestId))
     this.#on('onRoute', ({ requestId, route, isAgent }) => {
@@ -114,6 +114,7 @@ export class GatewayMetrics {
     this.#on('onConversation', ({ operation, outcome }) => conversations.inc({ operation, outcome }))
     this.#on('onStore', (operation) => this.#stored(operation))
     this.#on('onWarning', ({ model = other }) => warnings.inc({ model }))
+    this.#on('onAdmin', ({ action, outcome }) => adminCalls.inc({ action, outcome }))
     this.#on('onListenerError', ({ event }) => listenerErrors.inc({ event }))
   }
 

@@ -163,6 +163,7 @@ export function createInstruments() {
       'part',
       'operation',
     ),
+    adminCalls: counter('signalbox_admin_calls_total', 'Calls of the admin API.', 'action', 'outcome'),
     warnings: counter('signalbox_warnings_total', 'Requests that were not served quite as asked.', 'model'),
     listenerErrors: counter('signalbox_listener_errors_total', 'Hook listeners that failed.', 'event'),
   }

@@ -8,6 +8,7 @@ import { type AgentParts, agentOf, conversationOf, unknownParts } from './config
 import { withCache } from './configured-cache.ts'
 import { ModelRouter, type Route, type ServerEntry } from './model-router.ts'
 import { pinned } from './pinned.ts'
+import type { TargetSwitch } from './target-switch.ts'
 import { weighted } from './weighted.ts'
 
 /** The parts of the configuration that say which models there are. */
@@ -19,6 +20,8 @@ export interface ModelParts extends AgentParts {
   contextWindow?: ((target: Target) => number | undefined) | undefined
   /** Where models with a cache keep answers. Default: in memory. */
   cacheStore?: Persistence | undefined
+  /** Where operators take targets out. Default: nobody does. */
+  targetSwitch?: TargetSwitch | undefined
 }
 
 export interface ConfiguredModels {
@@ -44,13 +47,14 @@ export function configuredModels(
     const { provider, model } = targetNamed(target)
     const client = clients.get(provider)
     if (!client) throw new Error(`provider of "${target}" is not configured`)
-    return model === '*' ? client : pinned(client, model)
+    const asked = model === '*' ? client : pinned(client, model)
+    return parts.targetSwitch?.guarded(asked, { provider, model }) ?? asked
   }
   const plans: NonNullable<Config['models']> =
     models ?? Object.fromEntries(names.map((name) => [`${name}/*`, { targets: [{ model: `${name}/*` }] }]))
   const entries: ServerEntry[] =
     names.length === 0
-      ? [{ model: 'demo/echo', client: createDemo(), capabilities: { demo: true } }]
+      ? [{ model: 'demo/echo', client: demoOf(parts), capabilities: { demo: true } }]
       : Object.entries(plans).map(([model, { targets, capabilities }]) => {
           const client = weighted(
             targets.map(({ model: target, weight = 1 }) => ({ client: clientFor(target), weight })),
@@ -85,6 +89,11 @@ export function configuredModels(
       await Promise.all([...clients.values()].map((client) => client.close?.()))
     },
   }
+}
+
+function demoOf({ targetSwitch }: ModelParts): LLMClient {
+  const demo = createDemo()
+  return targetSwitch?.guarded(demo, { provider: demo.provider, model: demo.model }) ?? demo
 }
 
 /** One client, and so one pool of connections, for all models of a provider. */

@@ -17,12 +17,15 @@ export function weighted(targets: readonly WeightedTarget[]): LLMClient {
   if (!(total > 0)) throw new Error('a model needs at least one target with a weight above 0')
 
   const draw = (): LLMClient => {
-    let point = Math.random() * total
-    for (const { client, weight = 1 } of targets) {
+    // Those that take requests; when none does, one of them says why.
+    const taking = targets.filter(({ client, weight = 1 }) => weight > 0 && client.unavailableMs?.() === undefined)
+    const drawn = taking.length > 0 ? taking : targets
+    let point = Math.random() * (drawn === targets ? total : drawn.reduce((sum, { weight = 1 }) => sum + weight, 0))
+    for (const { client, weight = 1 } of drawn) {
       point -= weight
       if (point < 0) return client
     }
-    return only.client
+    return (drawn[0] ?? only).client
   }
 
   // The steps of a run stay together: their provider has the prompt in its cache, and knows its own signatures again.
@@ -48,6 +51,12 @@ export function weighted(targets: readonly WeightedTarget[]): LLMClient {
     },
     // Whoever is drawn must be able to: a request for responses is either translated or not.
     responses: targets.every(({ client }) => client.responses) ? chosenResponses(chosen) : undefined,
+    /** Of those that a request could be drawn for, the one that is back first. */
+    unavailableMs() {
+      const waits = targets.filter(({ weight = 1 }) => weight > 0).map(({ client }) => client.unavailableMs?.())
+      const known = waits.filter((wait) => wait !== undefined)
+      return known.length === waits.length ? Math.min(...known) : undefined
+    },
     async close() {
       await Promise.all(targets.map(({ client }) => client.close?.()))
     },

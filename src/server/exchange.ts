@@ -225,11 +225,13 @@ export class Exchange {
     const { requestId, userId, model = '_other', provider = '_other', stream, usage, firstTokenMs } = this
     const cached = this.#cache?.isBilled === false
     const costUsd = cached ? 0 : this.bill.total(usage, this.askedTarget)
+    const keyId = this.principal?.keyId
     this.#costUsd = costUsd
     this.#tellCache()
     this.#hooks.emit('onCompletion', {
       requestId,
       userId,
+      ...(keyId === undefined ? {} : { keyId }),
       model,
       provider,
       stream,

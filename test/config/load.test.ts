@@ -51,6 +51,7 @@ t.test('an empty configuration is the defaults', async (t) => {
         },
         metrics: { enabled: true, users: { enabled: false, top: 50 } },
         tracing: { enabled: false, propagate: true, content: false, flushTimeout: '3s' },
+        admin: { enabled: false, keys: [] },
         catalog: {},
       },
       JSON.stringify(yaml),

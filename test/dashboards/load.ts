@@ -15,6 +15,7 @@ export interface Load {
 }
 
 const other = { user: 'search', key: 'sk-search-to-gateway' }
+const operator = { name: 'ops', key: 'sk-operator-of-gateway' }
 /** A word of the prompt decides what the provider does. */
 const behaviours: Record<string, up.Behaviour> = {
   FAIL: up.failWith(500),
@@ -74,6 +75,7 @@ export async function startLoad(t: Owner): Promise<Load> {
       },
       store: { kind: 'redis', url: redis.url },
       metrics: { users: { enabled: true } },
+      admin: { enabled: true, keys: [operator] },
       catalog: {
         'openai/small': { prices: { input: 0.15, output: 0.6 } },
         'openai/large': { prices: { input: 2.5, output: 10 } },
@@ -134,6 +136,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         turns(),
         say('hello', { model: 'hasty' }),
         fetch(`${gateway.url}/health`),
+        fetch(`${gateway.url}/admin/v1/keys`, as(operator.key)),
       ])
     },
     async trouble() {
@@ -148,6 +151,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         say('SLOW', streamed, { leaveMs: 300 }),
         say('hello', { model: 'nobody' }),
         say('hello', {}, as('sk-wrong')),
+        fetch(`${gateway.url}/admin/v1/keys`, as(other.key)),
         say('RUDE', { model: 'helpdesk' }),
         say('hello', { model: 'helpdesk', tools: [external] }),
       ])
