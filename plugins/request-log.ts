@@ -27,6 +27,7 @@ export const requestLog = fp(
         'served with a warning',
       ),
     )
+    hooks.on('onFallback', (line) => log.info(traced(line), 'fell back to another target'))
     hooks.on('onGuardrail', (line) => log.warn(traced(line), 'a guardrail stopped a turn'))
     hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](traced(line), 'tool'))
     hooks.on('onAuthFail', ({ requestId, reason }) => log.warn(traced({ requestId, reason }), 'authentication failed'))

@@ -23,6 +23,7 @@ export { type CreateLLMOptions, createLLM } from './llm/create-llm.ts'
 export { createDemo, type DemoOptions } from './llm/demo.ts'
 export { observed } from './llm/observed.ts'
 export { ModelRouter, type Route, type ServerEntry } from './router/model-router.ts'
+export { type PlanOptions, type PlanTarget, plan } from './router/plan.ts'
 export { type WeightedTarget, weighted } from './router/weighted.ts'
 export type { Prices } from './server/bill.ts'
 export { type AgentSpec, type CreateServerOptions, createServer } from './server/create-server.ts'
@@ -58,6 +59,8 @@ export type {
   ConversationReport,
   EmbeddingRequest,
   EmbeddingResponse,
+  FallbackReason,
+  FallbackReport,
   GuardrailReport,
   LLMClient,
   ProviderEvent,

@@ -33,7 +33,8 @@ export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet
   for (const name of known) {
     if (name.includes('/')) yield `providers.${name}: a provider's name must not contain "/"`
   }
-  for (const [id, { targets }] of Object.entries(models ?? {})) {
+  for (const [id, { targets, deadline }] of Object.entries(models ?? {})) {
+    if (deadline !== undefined) yield* outOfRange(`models.${id}`, { deadline }, 1)
     for (const [index, { model }] of targets.entries()) {
       const path = `models.${id}.targets.${index}.model`
       const provider = model.slice(0, model.indexOf('/'))

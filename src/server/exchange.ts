@@ -37,6 +37,8 @@ export class Exchange {
   /** Whom the model's entry asks, where it has only one target. */
   askedTarget: Target | undefined
   conversationId: string | undefined
+  /** The head of the answer goes out before it is known who will have served. */
+  isAhead = false
   stream = false
   /** A guardrail has ended the turn. */
   stopped = false
@@ -55,6 +57,7 @@ export class Exchange {
   #controller: AbortController | undefined
   #costUsd: number | 'unknown' | undefined
   #attempts = 0
+  #isRouted = false
   #ended = false
 
   constructor(request: Request, { requestId, hooks, headers, prices, onEnd }: ExchangeOptions) {
@@ -76,9 +79,11 @@ export class Exchange {
       ...(this.conversationId === undefined ? {} : { conversationId: this.conversationId }),
       onTarget: ({ provider, model }) => {
         this.provider = provider
-        this.target = `${provider}/${model}`
+        this.target = nameOf({ provider, model })
         this.askedTarget = { provider, model }
       },
+      onFallback: ({ from, to, reason }) =>
+        this.#hooks.emit('onFallback', { ...this.#subject(), from: nameOf(from), to: nameOf(to), reason }),
       onAsk: (request) => {
         this.bill.open = request
       },
@@ -144,7 +149,7 @@ export class Exchange {
   json(status: number, body: object): Response {
     const text = toJSONText(body)
     this.end(status, 'ok')
-    return this.#respond(status, text, { 'content-type': 'application/json' })
+    return this.#respond(status, text, { 'content-type': 'application/json', ...this.#served() })
   }
 
   /** An answer without a body. Ends the exchange. */
@@ -158,7 +163,7 @@ export class Exchange {
     const failure = this.noteFailure(error)
     this.end(failure.status, failure.kind === 'client_closed' ? 'client_closed' : 'error', failure.code ?? failure.type)
     const { status, headers, text } = errorAnswer(failure)
-    return this.#respond(status, text, headers)
+    return this.#respond(status, text, { ...headers, ...this.#served(this.#attempts > 0) })
   }
 
   /** The head of an event stream. The exchange goes on until {@link end}. */
@@ -170,6 +175,7 @@ export class Exchange {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-cache',
         'x-accel-buffering': 'no',
+        ...this.#served(),
       }),
     })
   }
@@ -202,6 +208,7 @@ export class Exchange {
 
   /** Tells who answers. */
   routed(isAgent = false, isTurn = false): void {
+    this.#isRouted = true
     const { requestId, route, model = '_other', provider = '_other', conversationId } = this
     const turn = isTurn && conversationId !== undefined ? { isTurn, conversationId } : { isTurn }
     this.#hooks.emit('onRoute', { requestId, route, model, provider, isAgent, ...turn })
@@ -256,8 +263,9 @@ export class Exchange {
 
   #observe(start: AttemptStart): AttemptObserver | undefined {
     const hooks = this.#hooks
+    const number = this.#attempts++
     if (!attemptEvents.some((name) => hooks.listens(name))) return undefined
-    const attempt = { ...this.#subject(), attempt: this.#attempts++ }
+    const attempt = { ...this.#subject(), attempt: number }
     const headers: Record<string, string> = {}
     let keepsAnswer = false
     const keepAnswer = (): void => {
@@ -270,6 +278,26 @@ export class Exchange {
       onFirstToken: () => hooks.emit('onFirstToken', { ...attempt, target: start.target }),
       onEnd: (end) => hooks.emit('onAttemptEnd', { ...attempt, ...start, ...end }),
     }
+  }
+
+  /** Of a model's answer: how often a provider was asked for it so far, and, unless nobody was, who has served. */
+  #served(isTarget = true): Record<string, string> {
+    if (!this.#isRouted || this.isAhead) return {}
+    const target = isTarget ? this.#servedBy : undefined
+    return {
+      'x-signalbox-attempts': String(this.#attempts),
+      // A client's model may be any text.
+      ...(target === undefined
+        ? {}
+        : { 'x-signalbox-target': target.replace(/[^\x21-\x7e]/g, '?').slice(0, longestTarget) }),
+    }
+  }
+
+  get #servedBy(): string | undefined {
+    if (this.target !== undefined || !this.askedTarget) return this.target
+    // Of several, nobody was asked.
+    const { provider, model } = this.askedTarget
+    return provider === 'mixed' || model === 'mixed' ? undefined : nameOf(this.askedTarget)
   }
 
   #subject(): { requestId: string; model?: string } {
@@ -303,6 +331,11 @@ export class Exchange {
 }
 
 const attemptEvents = ['onAttempt', 'onFirstToken', 'onAttemptEnd'] as const
+
+const nameOf = ({ provider, model }: Target): string => `${provider}/${model}`
+
+/** Characters. */
+const longestTarget = 300
 
 /** Tells the client what of its request was not honoured. */
 const warningHeader = 'x-signalbox-warning'

@@ -1,0 +1,110 @@
+import type { CallOptions } from '../types.ts'
+import type { Candidate } from './candidate.ts'
+import type { Walk } from './walk.ts'
+
+/** How the pieces of a stream come from a target, and which of them say nothing yet. */
+export interface PieceSource<Piece> {
+  open(candidate: Candidate): AsyncIterable<Piece>
+  /** It comes before the answer itself: nothing is lost when it is said again by another target. */
+  isPrelude(piece: Piece): boolean
+}
+
+/** More than any provider sends before its answer begins. */
+const longestPrelude = 16
+
+/**
+ * A stream from the first target that begins to answer. What comes before the answer is held back until it begins: while nothing
+ * of it was delivered, another target can be asked. Then it is this target's to the end.
+ */
+export class WalkingStream<Piece> implements AsyncIterableIterator<Piece> {
+  readonly #walk: Walk
+  readonly #source: PieceSource<Piece>
+  readonly #signal: AbortSignal | undefined
+  readonly #over = (): void => this.#end()
+  #pieces: AsyncIterator<Piece> | undefined
+  #held: Piece[] = []
+  #isAnswered = false
+  #isLeft = false
+
+  constructor(walk: Walk, source: PieceSource<Piece>, { signal }: CallOptions) {
+    this.#walk = walk
+    this.#source = source
+    this.#signal = signal
+    // Who has left may never ask for the next piece, nor say so.
+    signal?.addEventListener('abort', this.#over, { once: true })
+  }
+
+  async next(): Promise<IteratorResult<Piece>> {
+    const held = this.#held.shift()
+    if (held !== undefined) return { done: false, value: held }
+    if (!this.#isAnswered) return this.#begin()
+    try {
+      const result = await (this.#pieces?.next() ?? end)
+      if (result.done) this.#end()
+      return result
+    } catch (error) {
+      this.#walk.failed(error)
+      this.#end()
+      throw error
+    }
+  }
+
+  async return(): Promise<IteratorResult<Piece>> {
+    this.#isLeft = true
+    this.#held = []
+    this.#isAnswered = true
+    this.#end()
+    return (await this.#pieces?.return?.()) ?? end
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  /** Resolves with the first piece, from whichever target. */
+  async #begin(): Promise<IteratorResult<Piece>> {
+    try {
+      let candidate = this.#walk.begin()
+      for (;;) {
+        try {
+          return await this.#beginAt(candidate)
+        } catch (error) {
+          if (this.#isLeft) return end
+          this.#held = []
+          candidate = this.#walk.goOn(error)
+        }
+      }
+    } catch (error) {
+      this.#isAnswered = true
+      this.#pieces = undefined
+      this.#end()
+      throw error
+    }
+  }
+
+  async #beginAt(candidate: Candidate): Promise<IteratorResult<Piece>> {
+    const pieces = this.#source.open(candidate)[Symbol.asyncIterator]()
+    this.#pieces = pieces
+    for (;;) {
+      const result = await pieces.next()
+      if (!result.done && this.#held.length < longestPrelude && this.#source.isPrelude(result.value)) {
+        this.#held.push(result.value)
+        continue
+      }
+      this.#isAnswered = true
+      this.#walk.answered()
+      if (result.done) this.#end()
+      const first = this.#held.shift()
+      if (first === undefined) return result
+      if (!result.done) this.#held.push(result.value)
+      return { done: false, value: first }
+    }
+  }
+
+  #end(): void {
+    this.#signal?.removeEventListener('abort', this.#over)
+    this.#walk.over()
+  }
+}
+
+const end = { done: true, value: undefined } as const
