@@ -50,7 +50,7 @@ export class Walk {
   /** Goes to the next target after a failure. @throws what the client is to be told, when there is none, or it would not help */
   goOn(error: unknown): Candidate {
     const from = this.#at
-    const reason = this.failed(error)
+    const reason = this.#failed(error)
     const { call } = this.#asked
     const mayHelp = reason !== undefined && (reason === 'unavailable' || this.#rules.reasons.has(reason))
     if (!from || !mayHelp || call.signal?.aborted || !(error instanceof GatewayError)) throw error
@@ -63,7 +63,7 @@ export class Walk {
   }
 
   /** Takes note of a failure. Returns why another target could do better. */
-  failed(error: unknown): FallbackReason | undefined {
+  #failed(error: unknown): FallbackReason | undefined {
     const reason = reasonOf(error)
     const isOwnFault = reason !== undefined && reason !== 'context_length' && reason !== 'unavailable'
     if (isOwnFault || (error instanceof GatewayError && error.kind === 'deadline_exceeded')) this.#visit?.failed()

@@ -21,6 +21,14 @@ export class WalkingStream<Piece> implements AsyncIterableIterator<Piece> {
   readonly #source: PieceSource<Piece>
   readonly #signal: AbortSignal | undefined
   readonly #over = (): void => this.#end()
+  readonly #take = (result: IteratorResult<Piece>): IteratorResult<Piece> => {
+    if (result.done) this.#end()
+    return result
+  }
+  readonly #fail = (error: unknown): never => {
+    this.#end()
+    throw error
+  }
   #pieces: AsyncIterator<Piece> | undefined
   #held: Piece[] = []
   #isAnswered = false
@@ -34,19 +42,11 @@ export class WalkingStream<Piece> implements AsyncIterableIterator<Piece> {
     signal?.addEventListener('abort', this.#over, { once: true })
   }
 
-  async next(): Promise<IteratorResult<Piece>> {
+  next(): Promise<IteratorResult<Piece>> {
     const held = this.#held.shift()
-    if (held !== undefined) return { done: false, value: held }
+    if (held !== undefined) return Promise.resolve({ done: false, value: held })
     if (!this.#isAnswered) return this.#begin()
-    try {
-      const result = await (this.#pieces?.next() ?? end)
-      if (result.done) this.#end()
-      return result
-    } catch (error) {
-      this.#walk.failed(error)
-      this.#end()
-      throw error
-    }
+    return this.#pieces?.next().then(this.#take, this.#fail) ?? Promise.resolve(end)
   }
 
   async return(): Promise<IteratorResult<Piece>> {
