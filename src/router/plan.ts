@@ -7,6 +7,7 @@ import { leastBusy } from './choose-least-busy.ts'
 import { type Sticky, staying } from './choose-sticky.ts'
 import { drawn } from './choose-weighted.ts'
 import { withDeadline } from './deadline.ts'
+import { faultOfEvent, faultOfResponse } from './failed-response.ts'
 import { usualReasons } from './fallback-reasons.ts'
 import type { Operation } from './pace.ts'
 import { isRoleOnly, isTaken } from './prelude.ts'
@@ -69,11 +70,14 @@ function planned(
     able: readonly Candidate[],
     asked: { operation: Operation; request: AskedRequest; call?: CallOptions | undefined },
     ask: (client: LLMClient) => Promise<Answer>,
+    faultIn?: (answer: Answer) => GatewayError | undefined,
   ): Promise<Answer> {
     const walk = new Walk(rules, able, { ...asked, call: asked.call ?? {} })
     for (let { client } = walk.begin(); ; ) {
       try {
         const answer = await ask(client)
+        const fault = faultIn?.(answer)
+        if (fault && walk.canGoOn(fault)) throw fault
         walk.answered()
         walk.over()
         return answer
@@ -106,13 +110,17 @@ function planned(
     responses: clients.every(({ responses }) => responses)
       ? {
           create: (request, call) =>
-            whole(candidates, { operation: 'whole', request, call }, ({ responses }) =>
-              native(responses).create(request, call),
+            whole(
+              candidates,
+              { operation: 'whole', request, call },
+              (client) => native(client.responses).create(request, call),
+              faultOfResponse,
             ),
           stream: (request, call) =>
             streamed(request, call, {
               open: ({ client }) => native(client.responses).stream(request, call),
               isPrelude: isTaken,
+              faultIn: faultOfEvent,
             }),
         }
       : undefined,

@@ -47,19 +47,32 @@ export class Walk {
     this.#visit?.over()
   }
 
+  /** Whether there is a target that could do better after this failure. */
+  canGoOn(error: GatewayError): boolean {
+    return (
+      this.#mayHelp(reasonOf(error)) &&
+      this.#left.some((candidate) => candidate !== this.#at && candidate.client.unavailableMs?.() === undefined)
+    )
+  }
+
   /** Goes to the next target after a failure. @throws what the client is to be told, when there is none, or it would not help */
   goOn(error: unknown): Candidate {
     const from = this.#at
     const reason = this.#failed(error)
     const { call } = this.#asked
-    const mayHelp = reason !== undefined && (reason === 'unavailable' || this.#rules.reasons.has(reason))
-    if (!from || !mayHelp || call.signal?.aborted || !(error instanceof GatewayError)) throw error
+    if (!from || !this.#mayHelp(reason) || !(error instanceof GatewayError)) throw error
     this.#failures.push({ candidate: from, error })
     this.#left = this.#left.filter((candidate) => candidate !== from)
     const next = this.#next()
     if (!next) throw this.#told()
     call.onFallback?.({ from: this.#targetOf(from), to: this.#targetOf(next), reason })
     return this.#enter(next)
+  }
+
+  /** Not once the client has left, or the time is up. */
+  #mayHelp(reason: FallbackReason | undefined): reason is FallbackReason {
+    if (reason === undefined || this.#asked.call.signal?.aborted) return false
+    return reason === 'unavailable' || this.#rules.reasons.has(reason)
   }
 
   /** Takes note of a failure. Returns why another target could do better. */

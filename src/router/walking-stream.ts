@@ -1,3 +1,4 @@
+import type { GatewayError } from '../server/errors.ts'
 import type { CallOptions } from '../types.ts'
 import type { Candidate } from './candidate.ts'
 import type { Walk } from './walk.ts'
@@ -7,6 +8,8 @@ export interface PieceSource<Piece> {
   open(candidate: Candidate): AsyncIterable<Piece>
   /** It comes before the answer itself: nothing is lost when it is said again by another target. */
   isPrelude(piece: Piece): boolean
+  /** A piece that says, instead of an answer, that there will be none. */
+  faultIn?(piece: Piece): GatewayError | undefined
 }
 
 /** More than any provider sends before its answer begins. */
@@ -90,6 +93,12 @@ export class WalkingStream<Piece> implements AsyncIterableIterator<Piece> {
       if (!result.done && this.#held.length < longestPrelude && this.#source.isPrelude(result.value)) {
         this.#held.push(result.value)
         continue
+      }
+      const fault = result.done ? undefined : this.#source.faultIn?.(result.value)
+      if (fault && this.#walk.canGoOn(fault)) {
+        // It is the last piece; what is read to its end is over for all who count.
+        pieces.next().catch(() => {})
+        throw fault
       }
       this.#isAnswered = true
       this.#walk.answered()

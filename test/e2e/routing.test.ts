@@ -99,6 +99,29 @@ for (const responses of ['translated', 'native']) {
   })
 }
 
+t.test('a native response that a provider took and could not make is made by another', async (t) => {
+  const both = Object.fromEntries(
+    Object.entries(providers).map(([name, rest]) => [name, { ...rest, responses: 'native' }]),
+  )
+  const gateway = await serving(t, inOrder, { providers: both })
+  const told = (code: string) =>
+    up.responses({ ending: 'failed', items: [], extra: { error: { code, message: 'no' } } })
+  const asked = [ways['a response'], ways['a streamed response']]
+  one.behave(told('server_error'))
+  for (const send of asked) t.strictSame(servedBy((await send?.(gateway.client())) as Response), ['two/b', '2'])
+  one.behave(told('invalid_prompt'))
+  two.reset()
+  for (const stream of [false, true]) {
+    const answer = await gateway.post('/v1/responses', { model: 'm', input: 'hi', stream })
+    t.strictSame(servedBy(answer), ['one/a', '1'])
+    t.match(await answer.text(), /invalid_prompt/)
+  }
+  t.equal(two.requests.length, 0, 'but not what the client got wrong')
+  for (const upstream of [one, two]) upstream.behave(told('server_error'))
+  const stream = await (await gateway.post('/v1/responses', { model: 'm', input: 'hi', stream: true })).text()
+  t.match(stream, /event: response\.failed/, 'when all fail, the last says so as it does')
+})
+
 t.test('so it is when the first target refuses the connection', async (t) => {
   const gone = { kind, baseURL: `http://127.0.0.1:${await freePort()}/v1` }
   const gateway = await serving(t, inOrder, { providers: { ...providers, one: gone } })
