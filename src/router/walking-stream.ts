@@ -53,11 +53,13 @@ export class WalkingStream<Piece> implements AsyncIterableIterator<Piece> {
   }
 
   async return(): Promise<IteratorResult<Piece>> {
+    const pieces = this.#pieces
     this.#isLeft = true
-    this.#held = []
     this.#isAnswered = true
+    this.#held = []
+    this.#pieces = undefined
     this.#end()
-    return (await this.#pieces?.return?.()) ?? end
+    return (await pieces?.return?.()) ?? end
   }
 
   [Symbol.asyncIterator](): this {
