@@ -55,6 +55,24 @@ export const modelsAndProviders = board({
         queries: { '{{provider}} {{outcome}}': sum(attempts(), 'provider', 'outcome') },
       }),
       lines({
+        title: 'Fallbacks',
+        description:
+          'Requests that went on to another target after one had failed, by model and the two of them. Clients have noticed nothing but the wait.',
+        unit: 'reqps',
+        limits: 'none',
+        next: 'overview',
+        stacked: true,
+        queries: {
+          '{{model}}: {{from}} to {{to}}, {{reason}}': sum(
+            rate(ofModel('signalbox_fallbacks_total')),
+            'model',
+            'from',
+            'to',
+            'reason',
+          ),
+        },
+      }),
+      lines({
         title: 'Truncations',
         description: 'Answers that a provider broke off after their first piece: clients have seen half of them.',
         unit: 'reqps',

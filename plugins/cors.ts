@@ -8,7 +8,9 @@ const exposedHeaders = [
   'retry-after',
   'x-should-retry',
   'x-conversation-id',
+  'x-signalbox-attempts',
   'x-signalbox-resume',
+  'x-signalbox-target',
   'x-signalbox-warning',
 ]
 

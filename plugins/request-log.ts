@@ -35,6 +35,7 @@ export const requestLog = fp(
         'served with a warning',
       ),
     )
+    hooks.on('onFallback', (line) => log.info(traced(line), 'fell back to another target'))
     // Its reason may quote what was said.
     hooks.on('onGuardrail', ({ reason: _, ...line }) => log.warn(traced(line), 'a guardrail stopped a turn'))
     hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](traced(line), 'tool'))

@@ -24,6 +24,7 @@ export { createDemo, type DemoOptions } from './llm/demo.ts'
 export { observed } from './llm/observed.ts'
 export { type CachedOptions, cached } from './router/cached.ts'
 export { ModelRouter, type Route, type ServerEntry } from './router/model-router.ts'
+export { type PlanOptions, type PlanTarget, plan } from './router/plan.ts'
 export { type WeightedTarget, weighted } from './router/weighted.ts'
 export type { Prices } from './server/bill.ts'
 export { type AgentSpec, type CreateServerOptions, createServer } from './server/create-server.ts'
@@ -61,6 +62,8 @@ export type {
   ConversationReport,
   EmbeddingRequest,
   EmbeddingResponse,
+  FallbackReason,
+  FallbackReport,
   GuardrailReport,
   LLMClient,
   ProviderEvent,

@@ -47,6 +47,24 @@ export interface Timeouts {
 /** A model at a provider. */
 export type Target = Pick<LLMClient, 'provider' | 'model'>
 
+/** Why a request goes on to another target of its model. `unavailable`: the target turned out to take none at the moment. */
+export type FallbackReason =
+  | 'server_error'
+  | 'connection'
+  | 'timeout'
+  | 'first_token_timeout'
+  | 'rate_limit'
+  | 'context_length'
+  | 'auth'
+  | 'unavailable'
+
+/** A target has failed a request, which goes on to another. */
+export interface FallbackReport {
+  from: Target
+  to: Target
+  reason: FallbackReason
+}
+
 /** What came of one tool that ran in the gateway. */
 export interface ToolReport {
   tool: string
@@ -161,6 +179,8 @@ export interface CallOptions {
   onAsk?(request: ChatRequest): void
   /** Hears which target a client of several has chosen, before it is called; the last one served. */
   onTarget?(target: Target): void
+  /** Hears each time that one of several targets has failed and another is about to be asked instead. */
+  onFallback?(fallback: FallbackReport): void
   /**
    * Hears of each part of the request that cannot be honoured, in a sentence for people, which is shown to the client. `cause` is
    * for logs.

@@ -35,8 +35,9 @@ export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet
   for (const name of known) {
     if (name.includes('/')) yield `providers.${name}: a provider's name must not contain "/"`
   }
-  for (const [id, { targets, cache }] of Object.entries(models ?? {})) {
+  for (const [id, { targets, cache, deadline }] of Object.entries(models ?? {})) {
     if (cache && milliseconds(cache.ttl) < 1) yield `models.${id}.cache.ttl: must be longer than ${cache.ttl}`
+    if (deadline !== undefined) yield* outOfRange(`models.${id}`, { deadline }, 1)
     for (const [index, { model }] of targets.entries()) {
       const path = `models.${id}.targets.${index}.model`
       const provider = model.slice(0, model.indexOf('/'))

@@ -28,7 +28,7 @@ function* nested(schema: unknown, path: string): Generator<string[]> {
 function typeOf({ type, pattern, anyOf, items, patternProperties }: Record<string, unknown>): string {
   if (typeof pattern === 'string' && pattern.includes('ms|s|m|h')) return 'duration'
   if (Array.isArray(anyOf)) return 'one of'
-  if (type === 'array') return isObject(items) ? `list of ${String(items.type)}s` : 'list'
+  if (type === 'array') return isObject(items) && items.type ? `list of ${String(items.type)}s` : 'list'
   if (isObject(patternProperties)) return 'map'
   return String(type)
 }

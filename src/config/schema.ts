@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox'
 import { AdminConfig } from './admin-schema.ts'
 import { CacheConfig } from './cache-schema.ts'
 import { LimitsConfig } from './limits-schema.ts'
+import { planFields, targetFields } from './plan-schema.ts'
 import { Duration, options } from './schema-parts.ts'
 
 const ServerConfig = Type.Object(
@@ -118,12 +119,14 @@ const ModelConfig = Type.Object(
             description: '`provider/name`, or `provider/*` for a wildcard.',
           }),
           weight: Type.Optional(Type.Number({ minimum: 0, default: 1, description: 'Share of the requests.' })),
+          ...targetFields,
         },
         options,
       ),
-      { minItems: 1, description: 'Where its requests go, drawn by weight.' },
+      { minItems: 1, description: 'Where its requests go.' },
     ),
     cache: Type.Optional(CacheConfig),
+    ...planFields,
     capabilities: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
     ),
@@ -342,6 +345,7 @@ export const ConfigSchema = Type.Object(
 
 export type Config = Static<typeof ConfigSchema>
 export type ProviderConfig = Static<typeof ProviderConfig>
+export type ModelConfig = Static<typeof ModelConfig>
 export type AgentConfig = Static<typeof AgentConfig>
 
 const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const

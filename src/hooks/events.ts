@@ -3,6 +3,7 @@ import type {
   AttemptStart,
   CacheOutcome,
   ConversationReport,
+  FallbackReason,
   GuardrailReport,
   StoreReport,
   Target,
@@ -66,6 +67,8 @@ export interface HookEvents {
   onFirstToken: Attempt & { target: Target }
   /** The provider has answered, or failed, or nobody waits any more. */
   onAttemptEnd: Attempt & AttemptStart & AttemptEnd
+  /** A target has failed a request, which goes on to another; both as `provider/model`. */
+  onFallback: { requestId: string; model?: string; from: string; to: string; reason: FallbackReason }
   /** A step of an agent's run begins, counted from 0: its model is asked, then its tools run. */
   onStep: { requestId: string; model?: string; step: number }
   /** The conversation of a turn was locked, loaded or saved, or could not be. */

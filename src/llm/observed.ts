@@ -11,7 +11,7 @@ import { responseFailure } from './upstream-errors.ts'
  * @param baseURL Where the provider is, if that is known.
  */
 export function observed(client: LLMClient, baseURL?: string): LLMClient {
-  const { provider, model, embed, responses } = client
+  const { provider, model, embed, responses, unavailableMs } = client
   const server = serverOf(baseURL)
 
   function begin(
@@ -65,6 +65,7 @@ export function observed(client: LLMClient, baseURL?: string): LLMClient {
           },
         }
       : {}),
+    ...(unavailableMs ? { unavailableMs: () => unavailableMs.call(client) } : {}),
     close: async () => client.close?.(),
   }
 }

@@ -99,6 +99,7 @@ export class GatewayMetrics {
     this.#on('onStream', ({ requestId }) => open.stream(requestId))
     this.#on('onAttempt', ({ requestId }) => open.get(requestId)?.ask())
     this.#on('onAttemptEnd', (attempt) => this.#attemptEnded(attempt))
+    this.#on('onFallback', (fallback) => this.#fellBack(fallback))
     this.#on('onCompletion', (completion) => this.#completed(completion))
     this.#on('onResponse', (response) => this.#responded(response))
     this.#on('onBackgroundEnd', ({ route, outcome, errorCode }) => {
@@ -142,6 +143,12 @@ export class GatewayMetrics {
     if (outcome === 'error') truncations.inc({ provider, model, code })
     const after = tokensOf(usage?.completion_tokens) - 1
     if (outcome === 'ok' && after > 0) timePerOutputToken.observe(labels, (durationMs - firstTokenMs) / 1000 / after)
+  }
+
+  #fellBack({ model = other, from, to, reason }: HookEvents['onFallback']): void {
+    // A target of a wildcard has a label once it has answered.
+    const named = { from: this.#targets.of(from, false), to: this.#targets.of(to, false) }
+    this.#instruments.fallbacks.inc({ model, ...named, reason })
   }
 
   #completed(completion: HookEvents['onCompletion']): void {

@@ -119,6 +119,14 @@ export function createInstruments() {
       'outcome',
       'code',
     ),
+    fallbacks: counter(
+      'signalbox_fallbacks_total',
+      'Requests that went on to another target after one had failed.',
+      'model',
+      'from',
+      'to',
+      'reason',
+    ),
     truncations: counter(
       'signalbox_upstream_truncations_total',
       'Answers that a provider broke off after their first piece.',

@@ -1,4 +1,4 @@
-import { type Config, milliseconds, type ProviderConfig } from '../config/schema.ts'
+import { type Config, type ModelConfig, milliseconds, type ProviderConfig } from '../config/schema.ts'
 import { createLLM } from '../llm/create-llm.ts'
 import { createDemo } from '../llm/demo.ts'
 import { MemoryPersistence } from '../store/memory-persistence.ts'
@@ -8,8 +8,8 @@ import { type AgentParts, agentOf, conversationOf, unknownParts } from './config
 import { withCache } from './configured-cache.ts'
 import { ModelRouter, type Route, type ServerEntry } from './model-router.ts'
 import { pinned } from './pinned.ts'
+import { type PlanOptions, plan } from './plan.ts'
 import type { TargetSwitch } from './target-switch.ts'
-import { weighted } from './weighted.ts'
 
 /** The parts of the configuration that say which models there are. */
 export type ModelsConfig = Pick<Config, 'providers' | 'models'> & Partial<Pick<Config, 'agents'>>
@@ -55,10 +55,11 @@ export function configuredModels(
   const entries: ServerEntry[] =
     names.length === 0
       ? [{ model: 'demo/echo', client: demoOf(parts), capabilities: { demo: true } }]
-      : Object.entries(plans).map(([model, { targets, capabilities }]) => {
-          const client = weighted(
-            targets.map(({ model: target, weight = 1 }) => ({ client: clientFor(target), weight })),
-          )
+      : Object.entries(plans).map(([model, { targets, capabilities, ...rules }]) => {
+          const client = plan({
+            targets: targets.map(({ model: target, ...share }) => ({ client: clientFor(target), ...share })),
+            ...planOf(rules),
+          })
           const contextWindow = shortestWindow(
             targets.map(({ model: target }) => targetNamed(target)),
             parts,
@@ -101,6 +102,18 @@ function clientOf(name: string, { timeouts, ...provider }: ProviderConfig): LLMC
   const inMilliseconds = Object.entries(timeouts ?? {}).map(([phase, duration]) => [phase, milliseconds(duration)])
   return createLLM({ model: `${name}/*`, ...provider, timeouts: Object.fromEntries(inMilliseconds) })
 }
+
+const planOf = ({
+  choose,
+  sticky,
+  fallback,
+  deadline,
+}: Omit<ModelConfig, 'targets'>): Omit<PlanOptions, 'targets'> => ({
+  choose,
+  sticky,
+  fallbackOn: fallback?.on,
+  deadlineMs: deadline === undefined ? undefined : milliseconds(deadline),
+})
 
 function targetNamed(target: string): Target {
   const slash = target.indexOf('/')

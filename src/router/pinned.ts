@@ -2,7 +2,7 @@ import type { LLMClient } from '../types.ts'
 
 /** One model of a client that serves them all (`model: '*'`): requests go there whatever model they name. */
 export function pinned(client: LLMClient, model: string): LLMClient {
-  const { embed, responses } = client
+  const { embed, responses, unavailableMs } = client
   return {
     provider: client.provider,
     model,
@@ -10,6 +10,7 @@ export function pinned(client: LLMClient, model: string): LLMClient {
     complete: (request, call) => client.complete({ ...request, model }, call),
     stream: (request, call) => client.stream({ ...request, model }, call),
     ...(embed ? { embed: (request, call) => embed.call(client, { ...request, model }, call) } : {}),
+    ...(unavailableMs ? { unavailableMs: () => unavailableMs.call(client) } : {}),
     ...(responses
       ? {
           responses: {

@@ -56,6 +56,7 @@ export class ChunkStream<Chunk = ChatCompletionChunk> implements AsyncIterator<C
     const stream = new ChunkStream(exchange, source, call)
     try {
       stream.isLate = !(await within(keepAliveMs, stream.first))
+      exchange.isAhead ||= stream.isLate
       return stream
     } catch (error) {
       if (isPaid(exchange, error)) stream.#reportPartial(error)

@@ -46,6 +46,8 @@ export async function dispatch<Request extends Addressed>(
   exchange.askedTarget = targetOf(client, { model })
   const request = model === body.model ? body : { ...body, model }
   if (named === undefined && !client.agent) {
+    // Only for those who choose among targets: what is a thread here is no conversation to anybody else.
+    exchange.conversationId = thread
     exchange.routed()
     return { client, request }
   }

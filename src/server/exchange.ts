@@ -40,6 +40,8 @@ export class Exchange {
   /** Whom the model's entry asks, where it has only one target. */
   askedTarget: Target | undefined
   conversationId: string | undefined
+  /** The head of the answer goes out before it is known who will have served. */
+  isAhead = false
   stream = false
   /** A guardrail has ended the turn. */
   stopped = false
@@ -62,6 +64,7 @@ export class Exchange {
   #attempts = 0
   #cache: CacheReport | undefined
   #isCacheTold = false
+  #isRouted = false
   #ended = false
 
   constructor(request: Request, { requestId, startedAt, hooks, headers, prices, onEnd }: ExchangeOptions) {
@@ -84,9 +87,11 @@ export class Exchange {
       ...(this.conversationId === undefined ? {} : { conversationId: this.conversationId }),
       onTarget: ({ provider, model }) => {
         this.provider = provider
-        this.target = `${provider}/${model}`
+        this.target = nameOf({ provider, model })
         this.askedTarget = { provider, model }
       },
+      onFallback: ({ from, to, reason }) =>
+        this.#hooks.emit('onFallback', { ...this.#subject(), from: nameOf(from), to: nameOf(to), reason }),
       onAsk: (request) => {
         this.bill.open = request
       },
@@ -157,7 +162,7 @@ export class Exchange {
   json(status: number, body: object): Response {
     const text = toJSONText(body)
     this.end(status, 'ok')
-    return this.#respond(status, text, { 'content-type': 'application/json' })
+    return this.#respond(status, text, { 'content-type': 'application/json', ...this.#served() })
   }
 
   /** An answer without a body. Ends the exchange. */
@@ -171,7 +176,7 @@ export class Exchange {
     const failure = this.noteFailure(error)
     this.end(failure.status, failure.kind === 'client_closed' ? 'client_closed' : 'error', failure.code ?? failure.type)
     const { status, headers, text } = errorAnswer(failure)
-    return this.#respond(status, text, headers)
+    return this.#respond(status, text, { ...headers, ...this.#served(this.#attempts > 0) })
   }
 
   /** The head of an event stream. The exchange goes on until {@link end}. */
@@ -183,6 +188,7 @@ export class Exchange {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-cache',
         'x-accel-buffering': 'no',
+        ...this.#served(),
       }),
     })
   }
@@ -215,6 +221,7 @@ export class Exchange {
 
   /** Tells who answers. */
   routed(isAgent = false, isTurn = false): void {
+    this.#isRouted = true
     const { requestId, route, model = '_other', provider = '_other', conversationId } = this
     const turn = isTurn && conversationId !== undefined ? { isTurn, conversationId } : { isTurn }
     this.#hooks.emit('onRoute', { requestId, route, model, provider, isAgent, ...turn })
@@ -309,8 +316,9 @@ export class Exchange {
 
   #observe(start: AttemptStart): AttemptObserver | undefined {
     const hooks = this.#hooks
+    const number = this.#attempts++
     if (!attemptEvents.some((name) => hooks.listens(name))) return undefined
-    const attempt = { ...this.#subject(), attempt: this.#attempts++ }
+    const attempt = { ...this.#subject(), attempt: number }
     const headers: Record<string, string> = {}
     let keepsAnswer = false
     const keepAnswer = (): void => {
@@ -329,6 +337,26 @@ export class Exchange {
     if (!this.#cache || this.#isCacheTold) return
     this.#isCacheTold = true
     this.#hooks.emit('onCache', { ...this.#subject(), outcome: this.#cache.outcome })
+  }
+
+  /** Of a model's answer: how often a provider was asked for it so far, and, unless nobody was, who has served. */
+  #served(isTarget = true): Record<string, string> {
+    if (!this.#isRouted || this.isAhead) return {}
+    const target = isTarget ? this.#servedBy : undefined
+    return {
+      'x-signalbox-attempts': String(this.#attempts),
+      // A client's model may be any text.
+      ...(target === undefined
+        ? {}
+        : { 'x-signalbox-target': target.replace(/[^\x21-\x7e]/g, '?').slice(0, longestTarget) }),
+    }
+  }
+
+  get #servedBy(): string | undefined {
+    if (this.target !== undefined || !this.askedTarget) return this.target
+    // Of several, nobody was asked.
+    const { provider, model } = this.askedTarget
+    return provider === 'mixed' || model === 'mixed' ? undefined : nameOf(this.askedTarget)
   }
 
   #subject(): { requestId: string; model?: string } {
@@ -365,6 +393,10 @@ const attemptEvents = ['onAttempt', 'onFirstToken', 'onAttemptEnd'] as const
 
 /** Tells the client whether its answer was there already. */
 const cacheHeader = 'x-signalbox-cache'
+const nameOf = ({ provider, model }: Target): string => `${provider}/${model}`
+
+/** Characters. */
+const longestTarget = 300
 
 /** Tells the client what of its request was not honoured. */
 const warningHeader = 'x-signalbox-warning'

@@ -137,6 +137,7 @@ async function inBackground<Chunk>(
 ): Promise<Response> {
   const { builder, call } = run
   const queued = builder.response
+  exchange.isAhead = true
   const opening = ChunkStream.from(exchange, context, source, call)
   // It may fail before the run asks for it.
   opening.catch(() => {})

@@ -105,6 +105,11 @@ export class RequestSpans {
     if (outcome !== 'ok') this.onLateEnd(outcome === 'error' ? errorCode : undefined)
   }
 
+  onFallback({ from, to, reason }: HookEvents['onFallback']): void {
+    const told = { 'signalbox.fallback.from': from, 'signalbox.fallback.to': to, 'signalbox.fallback.reason': reason }
+    this.#server.span.addEvent('signalbox.fallback', told, this.#maker.now())
+  }
+
   onStep({ step }: HookEvents['onStep']): void {
     this.#openRun().begin(step)
   }

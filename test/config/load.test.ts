@@ -203,6 +203,16 @@ t.test('a wrong configuration is refused', async (t) => {
         /^models\.a\.targets: at least one weight must be above 0$/,
       ],
       [
+        'models: { a: { targets: [{ model: openai/x, priority: 0.5 }] } }',
+        /^models\.a\.targets\.0\.priority: must be integer$/,
+      ],
+      ['models: { a: { targets: [{ model: openai/x }], choose: best } }', /^models\.a\.choose: /],
+      ['models: { a: { targets: [{ model: openai/x }], sticky: never } }', /^models\.a\.sticky: /],
+      [
+        'models: { a: { targets: [{ model: openai/x }], fallback: { on: [client] } } }',
+        /^models\.a\.fallback\.on\.0: /,
+      ],
+      [
         'providers: { openai: {} }\nmodels: { a: { targets: [{ model: openai/x, weight: -1 }] } }',
         /^models\.a\.targets\.0\.weight: must be >= 0$/,
       ],
@@ -493,6 +503,8 @@ t.test('durations that no timer can hold, and none where there must be one, are 
   t.strictSame(problemsOf('providers: { openai: { timeouts: { total: 1000h } } }'), [
     'providers.openai.timeouts.total: must be at most 24 days',
   ])
+  const slow = 'providers: { openai: {} }\nmodels: { a: { targets: [{ model: openai/x }], deadline: 0s } }'
+  t.strictSame(problemsOf(slow, { OPENAI_API_KEY: 'k' }), ['models.a.deadline: must be longer than 0s'])
   t.strictSame(problemsOf('responses: { ttl: 0s }'), ['responses.ttl: must be longer than 0s'])
   t.strictSame(problemsOf('server: { keepAlive: 0s, drainDelay: 0s }'), ['server.keepAlive: must be longer than 0s'])
 })

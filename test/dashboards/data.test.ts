@@ -85,5 +85,5 @@ t.test('the variables have values to choose', async (t) => {
   t.strictSame(await valuesOf(labelled, 'namespace'), ['llm'])
   t.strictSame(await valuesOf(labelled, 'environment'), ['test'])
   t.strictSame(await valuesOf(bare, 'namespace'), [])
-  t.strictSame(await valuesOf(bare, 'model'), ['faq', 'fast', 'hasty', 'helpdesk', 'lab/*', 'large'])
+  t.strictSame(await valuesOf(bare, 'model'), ['faq', 'fast', 'hasty', 'helpdesk', 'lab/*', 'large', 'steady'])
 })

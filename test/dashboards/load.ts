@@ -20,6 +20,10 @@ const operator = { name: 'ops', key: 'sk-operator-of-gateway' }
 const behaviours: Record<string, up.Behaviour> = {
   FAIL: up.failWith(500),
   LIMIT: up.failWith(429),
+  AWAY: async (request, exchange) => {
+    const { model } = request.body as { model: string }
+    return (model === 'away' ? up.failWith(503) : up.provider)(request, exchange)
+  },
   HANG: up.hang(),
   BREAK: up.dropAfter(3),
   SLOW: up.completion({ tokens: Array<string>(40).fill(' word'), delayMs: 25 }),
@@ -67,6 +71,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         fast: { targets: [{ model: 'openai/small' }] },
         large: { targets: [{ model: 'openai/large' }, { model: 'lab/large' }] },
         hasty: { targets: [{ model: 'hasty/small' }] },
+        steady: { targets: [{ model: 'lab/away' }, { model: 'openai/small', priority: 1 }] },
         'lab/*': { targets: [{ model: 'lab/*' }] },
         faq: { targets: [{ model: 'openai/small' }], cache: { ttl: '2s' } },
       },
@@ -145,6 +150,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         say('LIMIT', { model: 'large' }),
         say('HANG', { model: 'hasty' }),
         say('HANG', { model: 'hasty', ...streamed }),
+        say('AWAY', { model: 'steady' }),
         say('BREAK', streamed),
         say('BREAK', { model: 'lab/mini', ...streamed }),
         say('HANG', {}, { leaveMs: 60 }),

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { parseConfig } from '../../src/config/load.ts'
-import { AgentLoop, defineGuardrail, defineTool, type LLMClient } from '../../src/index.ts'
+import { AgentLoop, defineGuardrail, defineTool, type GatewayError, type LLMClient } from '../../src/index.ts'
 import { configuredModels } from '../../src/router/configured-models.ts'
-import { completion, startUpstream } from '../upstream.ts'
+import { type Behaviour, completion, failWith, hang, startUpstream } from '../upstream.ts'
 
 const upstream = await startUpstream()
 t.teardown(() => upstream.close())
@@ -50,6 +50,36 @@ t.test('a model is what its target is called at its provider', async (t) => {
     await entries[index]?.client.complete({ ...ask, model: asked })
     t.match(upstream.last().body, { model: sent })
   }
+})
+
+t.test('a model is a plan of its targets, as the configuration has it', async (t) => {
+  const { entries, close } = modelsOf(`
+    providers: { lab: ${lab} }
+    models:
+      usual: { targets: [{ model: lab/second, priority: 1 }, { model: lab/first }] }
+      own:
+        targets: [{ model: lab/first }, { model: lab/second, priority: 1 }]
+        choose: latency
+        sticky: user
+        fallback: { on: [auth] }
+        deadline: 100ms`)
+  t.teardown(close)
+  const asked = async (index: number, ...behaviours: Behaviour[]): Promise<unknown[]> => {
+    upstream.reset()
+    upstream.next(...behaviours)
+    const answer = entries[index]?.client.complete({ ...ask, model: 'x' })
+    const error = await answer?.then(
+      () => undefined,
+      ({ code }: GatewayError) => code,
+    )
+    return [...upstream.requests.map(({ body }) => (body as { model: string }).model), error]
+  }
+  t.strictSame(await asked(0), ['first', undefined])
+  t.strictSame(await asked(0, failWith(500)), ['first', 'second', undefined])
+  t.strictSame(await asked(0, failWith(401)), ['first', 'upstream_auth_error'])
+  t.strictSame(await asked(1, failWith(401)), ['first', 'second', undefined])
+  t.strictSame(await asked(1, failWith(500)), ['first', 'upstream_error'])
+  t.strictSame(await asked(1, hang()), ['first', 'deadline_exceeded'])
 })
 
 t.test('several targets are drawn by weight, 1 when it is not said', async (t) => {

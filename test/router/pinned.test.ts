@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createDemo, createLLM } from '../../src/index.ts'
+import { createDemo, createLLM, observed } from '../../src/index.ts'
 import { pinned } from '../../src/router/pinned.ts'
 import { startUpstream } from '../upstream.ts'
 
@@ -39,6 +39,14 @@ t.test('what travels beside a request goes along', async (t) => {
 
 t.test('a client without embeddings stays one', async (t) => {
   t.equal(pinned(createDemo(), 'small').embed, undefined)
+})
+
+t.test('a client that takes no requests at the moment says so', async (t) => {
+  const closed = { ...createDemo(), unavailableMs: () => 5 }
+  t.equal(pinned(closed, 'small').unavailableMs?.(), 5)
+  t.equal(observed(closed).unavailableMs?.(), 5)
+  t.equal(pinned(createDemo(), 'small').unavailableMs, undefined)
+  t.equal(observed(createDemo()).unavailableMs, undefined)
 })
 
 t.test('a provider that speaks the Responses API is asked for the one model there, too', async (t) => {
