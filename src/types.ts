@@ -170,6 +170,8 @@ export interface CallOptions {
   userId?: string | null
   /** The conversation that the request is a turn of. */
   conversationId?: string
+  /** Of a response that goes on from others: the first of them. Nothing is kept under it but what is sticky. */
+  threadId?: string
   /** W3C trace-context headers for the upstream. */
   traceHeaders?: Readonly<Record<string, string>>
   timeouts?: Partial<Timeouts>

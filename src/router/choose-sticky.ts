@@ -23,7 +23,10 @@ export function staying(sticky: Sticky, otherwise: Choice): Choice {
 const userKey = ({ call: { userId } }: Asked): string | undefined => userId ?? undefined
 
 /** Ids are their users' own. `prompt_cache_key` is OpenAI's field for requests that share the beginning of a prompt. */
-function conversationKey({ call: { userId = null, conversationId }, request }: Asked): string | undefined {
+function conversationKey({
+  call: { userId = null, threadId, conversationId = threadId },
+  request,
+}: Asked): string | undefined {
   if (conversationId) return JSON.stringify([userId, 'conversation', conversationId])
   const { prompt_cache_key: cacheKey } = request as { prompt_cache_key?: unknown }
   return typeof cacheKey === 'string' && cacheKey ? JSON.stringify([userId, 'cache', cacheKey]) : undefined

@@ -25,6 +25,7 @@ const reasons: Partial<Record<ErrorKind, FallbackReason>> = {
   upstream_quota_exceeded: 'rate_limit',
   upstream_auth_error: 'auth',
   no_target_available: 'unavailable',
+  target_drained: 'unavailable',
 }
 
 /** Why another target could do better; undefined for what the client got wrong, and for what is a fault of the gateway's. */

@@ -47,7 +47,7 @@ export async function dispatch<Request extends Addressed>(
   const request = model === body.model ? body : { ...body, model }
   if (named === undefined && !client.agent) {
     // Only for those who choose among targets: what is a thread here is no conversation to anybody else.
-    exchange.conversationId = thread
+    exchange.threadId = thread
     exchange.routed()
     return { client, request }
   }

@@ -40,6 +40,8 @@ export class Exchange {
   /** Whom the model's entry asks, where it has only one target. */
   askedTarget: Target | undefined
   conversationId: string | undefined
+  /** Of a response that goes on from others: the first of them. */
+  threadId: string | undefined
   /** The head of the answer goes out before it is known who will have served. */
   isAhead = false
   stream = false
@@ -85,6 +87,7 @@ export class Exchange {
       requestId: this.requestId,
       userId: this.userId,
       ...(this.conversationId === undefined ? {} : { conversationId: this.conversationId }),
+      ...(this.threadId === undefined ? {} : { threadId: this.threadId }),
       onTarget: ({ provider, model }) => {
         this.provider = provider
         this.target = nameOf({ provider, model })

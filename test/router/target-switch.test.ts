@@ -126,7 +126,7 @@ t.test('a model with several targets goes on with the others; with none left it 
   t.strictSame([a.asked, b.asked, unused.asked], [0, 20, 0])
   t.equal(model.unavailableMs?.(), undefined)
   targets.set(['a/m', 'b/m'])
-  await t.rejects(model.complete(asking('m')), drained('/m'))
+  await t.rejects(model.complete(asking('m')), { code: 'no_target_available', status: 503 })
   t.equal(model.unavailableMs?.(), 60_000)
   t.equal(unused.asked, 0)
 })
