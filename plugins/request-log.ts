@@ -27,6 +27,11 @@ export const requestLog = fp(
         'served with a warning',
       ),
     )
+    hooks.on('onRetry', (line) => log.info(traced(line), 'a provider has failed and is asked again'))
+    hooks.on('onRetryBudgetSpent', (line) => log.debug(traced(line), 'too many retries: none is made'))
+    hooks.on('onBreaker', (line) =>
+      log[line.state === 'open' ? 'warn' : 'info'](line, `the breaker of a target is ${line.state}`),
+    )
     hooks.on('onGuardrail', (line) => log.warn(traced(line), 'a guardrail stopped a turn'))
     hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](traced(line), 'tool'))
     hooks.on('onAuthFail', ({ requestId, reason }) => log.warn(traced({ requestId, reason }), 'authentication failed'))

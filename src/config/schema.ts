@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { LimitsConfig } from './limits-schema.ts'
+import { BreakerConfig, ModelRetries, ModelTimeouts, ProviderRetries, ProviderTimeouts } from './resilience-schema.ts'
 import { Duration, options } from './schema-parts.ts'
 
 const ServerConfig = Type.Object(
@@ -67,16 +68,6 @@ const AuthConfig = Type.Object(
   options,
 )
 
-const ProviderTimeouts = Type.Object(
-  {
-    connect: Type.Optional(Duration('To open a connection.', '10s')),
-    firstToken: Type.Optional(Duration('To the head of a streamed answer.', '120s')),
-    idle: Type.Optional(Duration('Between two pieces of an answer.', '120s')),
-    total: Type.Optional(Duration('The whole call.', '10m')),
-  },
-  options,
-)
-
 const ProviderConfig = Type.Object(
   {
     kind: Type.Optional(
@@ -102,6 +93,8 @@ const ProviderConfig = Type.Object(
       }),
     ),
     timeouts: Type.Optional(ProviderTimeouts),
+    retries: Type.Optional(ProviderRetries),
+    breaker: Type.Optional(BreakerConfig),
   },
   options,
 )
@@ -121,6 +114,8 @@ const ModelConfig = Type.Object(
       ),
       { minItems: 1, description: 'Where its requests go, drawn by weight.' },
     ),
+    timeouts: Type.Optional(ModelTimeouts),
+    retries: Type.Optional(ModelRetries),
     capabilities: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
     ),

@@ -10,7 +10,7 @@ import { toChatUsage } from './chat-usage.ts'
  * @param baseURL Where the provider is, if that is known.
  */
 export function observed(client: LLMClient, baseURL?: string): LLMClient {
-  const { provider, model, embed, responses } = client
+  const { provider, model, embed, responses, unavailableMs } = client
   const server = serverOf(baseURL)
 
   function begin(
@@ -64,6 +64,7 @@ export function observed(client: LLMClient, baseURL?: string): LLMClient {
           },
         }
       : {}),
+    ...(unavailableMs ? { unavailableMs: () => unavailableMs.call(client) } : {}),
     close: async () => client.close?.(),
   }
 }

@@ -51,6 +51,9 @@ export class GatewayMetrics {
       mostUnnamed,
       targets.map((target) => target.split('/', 1)[0] ?? target),
     )
+    // An agent may ask a model of another name; a wildcard is no target.
+    const named = targets.filter((target) => target.includes('/') && !target.endsWith('*'))
+    for (const target of named) this.#instruments.breakerState.set({ target }, 0)
     this.#users = options.topUsers === undefined ? undefined : new TopUsers(options.topUsers)
     const open = this.#open
     const readings = { ...options, inFlight: () => open.size, openStreams: () => open.streams }
@@ -79,6 +82,7 @@ export class GatewayMetrics {
 
   #listen(): void {
     const { authFailures, conversations, guardrailStops, listenerErrors, toolCalls, warnings } = this.#instruments
+    const { retries, retriesDenied } = this.#instruments
     const open = this.#open
     this.#on('onRequest', ({ requestId }) => open.begin(requestId))
     this.#on('onRoute', ({ requestId, route, isAgent }) => {
@@ -88,6 +92,13 @@ export class GatewayMetrics {
     this.#on('onStream', ({ requestId }) => open.stream(requestId))
     this.#on('onAttempt', ({ requestId }) => open.get(requestId)?.ask())
     this.#on('onAttemptEnd', (attempt) => this.#attemptEnded(attempt))
+    this.#on('onRetry', ({ target, model = other, reason }) =>
+      retries.inc({ provider: this.#providers.of(target.provider), model, reason: codeOf(reason) }),
+    )
+    this.#on('onRetryBudgetSpent', ({ target, model = other }) =>
+      retriesDenied.inc({ provider: this.#providers.of(target.provider), model }),
+    )
+    this.#on('onBreaker', (change) => this.#breakerChanged(change))
     this.#on('onCompletion', (completion) => this.#completed(completion))
     this.#on('onResponse', (response) => this.#responded(response))
     this.#on('onAuthFail', () => authFailures.inc())
@@ -124,6 +135,14 @@ export class GatewayMetrics {
     if (outcome === 'error') truncations.inc({ provider, model, code })
     const after = tokensOf(usage?.completion_tokens) - 1
     if (outcome === 'ok' && after > 0) timePerOutputToken.observe(labels, (durationMs - firstTokenMs) / 1000 / after)
+  }
+
+  #breakerChanged({ target, state }: HookEvents['onBreaker']): void {
+    const { breakerState, breakerTransitions } = this.#instruments
+    const name = this.#targets.of(`${target.provider}/${target.model}`, false)
+    breakerTransitions.inc({ target: name, state })
+    // Of several that share a label none has a state of its own.
+    if (name !== other) breakerState.set({ target: name }, breakerStates[state])
   }
 
   #completed(completion: HookEvents['onCompletion']): void {
@@ -193,6 +212,8 @@ export class GatewayMetrics {
     return { exemplarLabels: { trace_id: ids.trace_id, span_id: ids.span_id } }
   }
 }
+
+const breakerStates = { closed: 0, half_open: 1, open: 2 } as const
 
 function operationOf(route: string, isAgent: boolean): 'chat' | 'embeddings' | 'invoke_agent' {
   if (isAgent) return 'invoke_agent'

@@ -1,10 +1,11 @@
-import { type Config, milliseconds, type ProviderConfig } from '../config/schema.ts'
+import type { Config, ProviderConfig } from '../config/schema.ts'
 import { createLLM } from '../llm/create-llm.ts'
 import { createDemo } from '../llm/demo.ts'
-import type { LLMClient, Target } from '../types.ts'
+import type { BreakerChange, LLMClient, Target } from '../types.ts'
 import { type AgentParts, agentOf, conversationOf, unknownParts } from './configured-agents.ts'
 import { ModelRouter, type Route, type ServerEntry } from './model-router.ts'
 import { pinned } from './pinned.ts'
+import { inMilliseconds, type ModelRules, ResilientProvider } from './resilient-provider.ts'
 import { weighted } from './weighted.ts'
 
 /** The parts of the configuration that say which models there are. */
@@ -14,6 +15,8 @@ export type ModelsConfig = Pick<Config, 'providers' | 'models'> & Partial<Pick<C
 export interface ModelParts extends AgentParts {
   /** Tokens; undefined when not known. */
   contextWindow?: ((target: Target) => number | undefined) | undefined
+  /** Hears of each breaker that opens, closes, or lets a request try. */
+  onBreaker?: ((change: BreakerChange) => void) | undefined
 }
 
 export interface ConfiguredModels {
@@ -34,21 +37,26 @@ export function configuredModels(
   const unknown = [...unknownParts(agents, parts)]
   if (unknown.length > 0) throw new Error(unknown.join('; '))
   const names = Object.keys(providers)
-  const clients = new Map(Object.entries(providers).map(([name, provider]) => [name, clientOf(name, provider)]))
-  const clientFor = (target: string): LLMClient => {
+  const clients = new Map(
+    Object.entries(providers).map(([name, provider]) => [
+      name,
+      new ResilientProvider(clientOf(name, provider), provider, parts.onBreaker),
+    ]),
+  )
+  const clientFor = (target: string, rules?: ModelRules): LLMClient => {
     const { provider, model } = targetNamed(target)
     const client = clients.get(provider)
     if (!client) throw new Error(`provider of "${target}" is not configured`)
-    return model === '*' ? client : pinned(client, model)
+    return client.target(model, rules)
   }
   const plans: NonNullable<Config['models']> =
     models ?? Object.fromEntries(names.map((name) => [`${name}/*`, { targets: [{ model: `${name}/*` }] }]))
   const entries: ServerEntry[] =
     names.length === 0
       ? [{ model: 'demo/echo', client: createDemo(), capabilities: { demo: true } }]
-      : Object.entries(plans).map(([model, { targets, capabilities }]) => {
+      : Object.entries(plans).map(([model, { targets, capabilities, ...rules }]) => {
           const client = weighted(
-            targets.map(({ model: target, weight = 1 }) => ({ client: clientFor(target), weight })),
+            targets.map(({ model: target, weight = 1 }) => ({ client: clientFor(target, rules), weight })),
           )
           const contextWindow = shortestWindow(
             targets.map(({ model: target }) => targetNamed(target)),
@@ -71,15 +79,17 @@ export function configuredModels(
   return {
     entries,
     async close() {
-      await Promise.all([...clients.values()].map((client) => client.close?.()))
+      await Promise.all([...clients.values()].map((client) => client.close()))
     },
   }
 }
 
 /** One client, and so one pool of connections, for all models of a provider. */
-function clientOf(name: string, { timeouts, ...provider }: ProviderConfig): LLMClient {
-  const inMilliseconds = Object.entries(timeouts ?? {}).map(([phase, duration]) => [phase, milliseconds(duration)])
-  return createLLM({ model: `${name}/*`, ...provider, timeouts: Object.fromEntries(inMilliseconds) })
+function clientOf(
+  name: string,
+  { timeouts = {}, retries: _retries, breaker: _breaker, ...provider }: ProviderConfig,
+): LLMClient {
+  return createLLM({ model: `${name}/*`, ...provider, timeouts: inMilliseconds(timeouts) })
 }
 
 function targetNamed(target: string): Target {

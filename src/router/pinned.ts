@@ -2,7 +2,7 @@ import type { LLMClient } from '../types.ts'
 
 /** One model of a client that serves them all (`model: '*'`): requests go there whatever model they name. */
 export function pinned(client: LLMClient, model: string): LLMClient {
-  const { embed, responses } = client
+  const { embed, responses, unavailableMs } = client
   return {
     provider: client.provider,
     model,
@@ -18,5 +18,6 @@ export function pinned(client: LLMClient, model: string): LLMClient {
           },
         }
       : {}),
+    ...(unavailableMs ? { unavailableMs: () => unavailableMs.call(client) } : {}),
   }
 }

@@ -85,6 +85,8 @@ export class Exchange {
       onWarning: (warning, cause) => this.warn(warning, cause),
       onUsage: (usage, target) => this.bill.add(usage, target),
       onAttempt: (start) => this.#observe(start),
+      onRetry: (retry) => this.#hooks.emit('onRetry', { ...this.#subject(), ...retry }),
+      onRetryBudgetSpent: (retry) => this.#hooks.emit('onRetryBudgetSpent', { ...this.#subject(), ...retry }),
       onStep: (step) => this.#hooks.emit('onStep', { ...this.#subject(), step }),
       onConversation: (report) => this.#hooks.emit('onConversation', { ...this.#subject(), ...report }),
       onTool: (report) => this.#hooks.emit('onTool', { ...this.#subject(), ...report }),

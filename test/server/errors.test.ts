@@ -33,6 +33,7 @@ const promised: Record<ErrorKind, [status: number, type: string, code: string | 
   response_interrupted: [503, 'server_error', 'response_interrupted'],
   store_unavailable: [503, 'server_error', 'store_unavailable'],
   upstream_unreachable: [503, 'server_error', 'upstream_unreachable'],
+  target_unavailable: [503, 'server_error', 'target_unavailable'],
   upstream_overloaded: [503, 'server_error', 'upstream_overloaded'],
   shutting_down: [503, 'server_error', 'shutting_down'],
   upstream_connect_timeout: [504, 'server_error', 'upstream_connect_timeout'],
