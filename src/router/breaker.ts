@@ -10,6 +10,8 @@ export interface BreakerOptions {
   minimumRequests?: number
   /** Milliseconds until a request is let through to try. Default 10 000. */
   openFor?: number
+  /** The clock, in milliseconds. */
+  now?: () => number
 }
 
 /** Milliseconds. Told to those who come while another tries. */
@@ -24,6 +26,7 @@ const triedSoon = 1000
 export class Breaker {
   readonly #window: number
   readonly #openFor: number
+  readonly #now: () => number
   readonly #newSampling: () => SamplingBreaker
   readonly #onChange: (state: BreakerState) => void
   #sampling: SamplingBreaker
@@ -34,11 +37,18 @@ export class Breaker {
   #until = 0
 
   constructor(
-    { threshold = 0.5, window = 10_000, minimumRequests = 10, openFor = 10_000 }: BreakerOptions,
+    {
+      threshold = 0.5,
+      window = 10_000,
+      minimumRequests = 10,
+      openFor = 10_000,
+      now = () => performance.now(),
+    }: BreakerOptions,
     onChange: (state: BreakerState) => void,
   ) {
     this.#window = window
     this.#openFor = openFor
+    this.#now = now
     // cockatiel thinks per second; half a request less makes up for what division loses.
     const minimumRps = ((minimumRequests - 0.5) * 1000) / window
     this.#newSampling = () => new SamplingBreaker({ threshold, duration: window, minimumRps })
@@ -53,7 +63,7 @@ export class Breaker {
   /** Milliseconds until it lets a request through; undefined when it does. */
   waitMs(): number | undefined {
     if (this.#state === 'closed') return undefined
-    const wait = this.#until - performance.now()
+    const wait = this.#until - this.#now()
     if (wait <= 0) return undefined
     return this.#state === 'open' ? wait : Math.min(triedSoon, wait)
   }
@@ -64,7 +74,7 @@ export class Breaker {
     if (this.waitMs() !== undefined) return undefined
     this.#pass++
     // One that never tells what became of it must not keep all others out.
-    this.#until = performance.now() + this.#openFor
+    this.#until = this.#now() + this.#openFor
     this.#become('half_open')
     return this.#pass
   }
@@ -86,7 +96,7 @@ export class Breaker {
     if (pass !== this.#pass || this.#state === 'open') return
     if (this.#state === 'closed' && !this.#count().failure(CircuitState.Closed)) return
     this.#pass++
-    this.#until = performance.now() + this.#openFor
+    this.#until = this.#now() + this.#openFor
     this.#become('open')
   }
 
@@ -97,7 +107,7 @@ export class Breaker {
 
   /** cockatiel forgets as it counts: what is older than a window after a silence, it would still know. */
   #count(): SamplingBreaker {
-    const now = performance.now()
+    const now = this.#now()
     if (now - this.#countedAt > this.#window) this.#sampling = this.#newSampling()
     this.#countedAt = now
     return this.#sampling

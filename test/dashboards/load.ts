@@ -64,13 +64,13 @@ export async function startLoad(t: Owner): Promise<Load> {
           kind,
           baseURL,
           timeouts: { firstToken: '100ms', total: '2s' },
-          retries: { max: 0 },
+          // Not one retry is made.
+          retries: { budget: { ratio: 0, perSecond: 0 } },
           breaker: { enabled: false },
         },
         shaky: {
           kind,
           baseURL,
-          retries: { baseDelay: '10ms', budget: { ratio: 0, perSecond: 0.1 } },
           breaker: { minimumRequests: 2, window: '5s', openFor: '500ms' },
         },
       },
