@@ -3,8 +3,9 @@ import type { BreakerChange, LLMClient } from '../types.ts'
 import { Breakers } from './breakers.ts'
 import { breaking } from './breaking.ts'
 import { pinned } from './pinned.ts'
+import type { RetryOptions } from './retry.ts'
 import { RetryBudget } from './retry-budget.ts'
-import { type RetryOptions, retrying } from './retrying.ts'
+import { retrying } from './retrying.ts'
 import { timed } from './timed.ts'
 
 /** What a model says of the calls of its targets. */

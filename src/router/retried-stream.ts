@@ -1,5 +1,5 @@
 import type { Pause } from './pause.ts'
-import type { Retry } from './retrying.ts'
+import type { Retry } from './retry.ts'
 
 /** A stream that is asked for again until its first piece is here; from then on it is the provider's own. */
 export class RetriedStream<Piece> implements AsyncIterableIterator<Piece> {

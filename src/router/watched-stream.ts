@@ -1,4 +1,4 @@
-import type { Passage } from './breaking.ts'
+import type { Passage } from './passage.ts'
 
 /** A stream whose passage is told how it ends. Its reader gets the very promises of the stream. */
 export class WatchedStream<Piece> implements AsyncIterableIterator<Piece> {

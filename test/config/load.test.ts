@@ -480,6 +480,18 @@ t.test('durations that no timer can hold, and none where there must be one, are 
   t.strictSame(problemsOf('providers: { openai: { timeouts: { total: 1000h } } }'), [
     'providers.openai.timeouts.total: must be at most 24 days',
   ])
+  const retries = '{ baseDelay: 0s, deadline: 25d }'
+  t.strictSame(
+    problemsOf(`
+      providers: { openai: { breaker: { window: 0s }, retries: ${retries} } }
+      models: { fast: { targets: [{ model: openai/x }], retries: ${retries}, timeouts: { idle: 0s } } }`),
+    [
+      'providers.openai.retries.deadline: must be at most 24 days',
+      'providers.openai.breaker.window: must be longer than 0s',
+      'models.fast.timeouts.idle: must be longer than 0s',
+      'models.fast.retries.deadline: must be at most 24 days',
+    ],
+  )
   t.strictSame(problemsOf('responses: { ttl: 0s }'), ['responses.ttl: must be longer than 0s'])
   t.strictSame(problemsOf('server: { keepAlive: 0s, drainDelay: 0s }'), ['server.keepAlive: must be longer than 0s'])
 })
