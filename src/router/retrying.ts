@@ -10,14 +10,18 @@ import { wrapped } from './wrapped.ts'
 export function retrying(client: LLMClient, options: RetryOptions = {}): LLMClient {
   const { budget } = options
   const rules = new Retries(client, options)
+  // What is sent away at once makes no room for retries.
+  const count = (): void => {
+    if (client.unavailableMs?.() === undefined) budget?.request()
+  }
   return wrapped(client, {
     whole(ask, request, call) {
-      budget?.request()
+      count()
       const startedAt = performance.now()
       return ask().catch((error: unknown) => askAgain(ask, error, new Retry(rules, request, call, startedAt)))
     },
     streamed(ask, request, call) {
-      budget?.request()
+      count()
       return new RetriedStream(ask, new Retry(rules, request, call, performance.now()))
     },
   })

@@ -211,6 +211,16 @@ t.test('a stream', async (t) => {
   })
 })
 
+t.test('what an unavailable target sends away makes no room in the budget', async (t) => {
+  const { client } = scripted([error('target_unavailable')])
+  const budget = new RetryBudget({ ratio: 1, perSecond: 0 })
+  const away = retrying({ ...client, unavailableMs: () => 7 }, { budget })
+  for (let n = 0; n < 20; n++) await away.complete(request).catch(() => undefined)
+  t.notOk(budget.take())
+  await retrying(scripted(['ok']).client, { budget }).complete(request)
+  t.ok(budget.take())
+})
+
 t.test('a client that cannot do everything stays one', async (t) => {
   const { client } = scripted(['ok'])
   const { provider, model, complete, stream } = client
