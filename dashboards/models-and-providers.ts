@@ -1,6 +1,6 @@
 import { board } from './board.ts'
 import { heatmap, lines, uids } from './panels.ts'
-import { mean, ofModel, quantile, rate, series, share, sum } from './promql.ts'
+import { max, mean, ofModel, quantile, rate, series, share, sum } from './promql.ts'
 
 const attempts = (...matchers: string[]): string => rate(ofModel('signalbox_upstream_attempts_total', ...matchers))
 const cacheRequests = (...matchers: string[]): string => ofModel('signalbox_cache_requests_total', ...matchers)
@@ -91,6 +91,47 @@ export const modelsAndProviders = board({
         next: 'overview',
         stacked: true,
         queries: { '{{reason}}': sum(rate(series('signalbox_stream_ends_total')), 'reason') },
+      }),
+    ],
+    Resilience: [
+      lines({
+        title: 'Retries',
+        description: 'Times that a provider was asked again, by the code of the failure before.',
+        unit: 'reqps',
+        limits: 'none',
+        next: 'overview',
+        stacked: true,
+        queries: {
+          '{{provider}} {{reason}}': sum(rate(ofModel('signalbox_retries_total')), 'provider', 'reason'),
+        },
+      }),
+      lines({
+        title: 'Retries that were not made',
+        description: 'The budget of retries was spent: too much has failed to ask again each time.',
+        unit: 'reqps',
+        limits: { above: [0.01, 1] },
+        next: 'overview',
+        queries: { '{{provider}}': sum(rate(ofModel('signalbox_retries_denied_total')), 'provider') },
+      }),
+      lines({
+        title: 'Breakers',
+        description:
+          'Of each target the highest of all gateways, of all models: 0 closed, 1 half-open (one request tries), 2 open (nothing is sent there).',
+        unit: 'none',
+        limits: { above: [1, 2] },
+        next: 'overview',
+        queries: { '{{target}}': max(series('signalbox_breaker_state'), 'target') },
+      }),
+      lines({
+        title: 'Changes of breakers',
+        description: 'How often breakers opened, let a request try, and closed again, of all models.',
+        unit: 'ops',
+        limits: 'none',
+        next: 'overview',
+        stacked: true,
+        queries: {
+          '{{target}} {{state}}': sum(rate(series('signalbox_breaker_transitions_total')), 'target', 'state'),
+        },
       }),
     ],
     Latency: [

@@ -10,7 +10,7 @@ declare module 'fastify' {
 }
 
 /** Either a router of one's own, which stays its owner's, or the configuration to build one from. */
-export type ModelRouterOptions = { router: ModelRouter } | (ModelsConfig & ModelParts)
+export type ModelRouterOptions = { router: ModelRouter } | (ModelsConfig & Omit<ModelParts, 'onBreaker'>)
 
 /** Builds the models and agents of the configuration; closes the connections to their providers with the app. */
 export const modelRouter = fp<ModelRouterOptions>(
@@ -19,7 +19,12 @@ export const modelRouter = fp<ModelRouterOptions>(
       app.decorate('modelRouter', options.router)
       return
     }
-    const models = configuredModels(options, options)
+    const models = configuredModels(options, {
+      ...options,
+      onBreaker(change) {
+        if (app.hasDecorator('hooks')) app.hooks.emit('onBreaker', change)
+      },
+    })
     const router = new ModelRouter()
     for (const entry of models.entries) router.register(entry)
     app.decorate('modelRouter', router)

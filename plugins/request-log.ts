@@ -36,6 +36,11 @@ export const requestLog = fp(
       ),
     )
     hooks.on('onFallback', (line) => log.info(traced(line), 'fell back to another target'))
+    hooks.on('onRetry', (line) => log.info(traced(line), 'a provider has failed and is asked again'))
+    hooks.on('onRetryBudgetSpent', (line) => log.debug(traced(line), 'too many retries: none is made'))
+    hooks.on('onBreaker', (line) =>
+      log[line.state === 'open' ? 'warn' : 'info'](line, `the breaker of a target is ${line.state}`),
+    )
     // Its reason may quote what was said.
     hooks.on('onGuardrail', ({ reason: _, ...line }) => log.warn(traced(line), 'a guardrail stopped a turn'))
     hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](traced(line), 'tool'))

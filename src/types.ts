@@ -36,9 +36,9 @@ export type ProviderEvent = { readonly type: string } & UnknownFields
 export interface Timeouts {
   /** Opening the connection, TLS included. Default 10 s. */
   connect: number
-  /** From sending a streaming request to the response head. Default 120 s. */
+  /** From sending a streaming request to the first piece of its answer, however early its head comes. Default 120 s. */
   firstToken: number
-  /** Between two pieces of a response body. Default 120 s. */
+  /** Between two pieces of an answer. Default 120 s. */
   idle: number
   /** The whole call. Default 10 min, as the OpenAI SDKs. */
   total: number
@@ -122,6 +122,26 @@ export interface AttemptObserver {
   onEnd(end: AttemptEnd): void
 }
 
+/** A provider is to be asked again. */
+export interface RetryReport {
+  target: Target
+  /** Of the retries of one call, from 1. */
+  attempt: number
+  /** The code of the error that it failed with. */
+  reason: string
+  /** Milliseconds until it is asked. */
+  delayMs: number
+}
+
+/** `open`: nothing is sent to the target; `half_open`: one request finds out whether it is there again. */
+export type BreakerState = 'closed' | 'half_open' | 'open'
+
+/** The breaker of a target has changed its state. */
+export interface BreakerChange {
+  target: Target
+  state: BreakerState
+}
+
 /** What was done with a conversation. */
 export interface ConversationReport {
   operation: 'lock' | 'load' | 'save'
@@ -174,7 +194,8 @@ export interface CallOptions {
   threadId?: string
   /** W3C trace-context headers for the upstream. */
   traceHeaders?: Readonly<Record<string, string>>
-  timeouts?: Partial<Timeouts>
+  /** Instead of the client's own; how long a connection may take is its client's alone. */
+  timeouts?: Partial<Omit<Timeouts, 'connect'>>
   /** The same for all calls of one run: who chooses among several targets stays with the one it chose. */
   run?: object
   /** Hears what is sent, as a provider is about to be asked. */
@@ -190,6 +211,10 @@ export interface CallOptions {
   onWarning?(warning: string, cause?: unknown): void
   /** Hears of each time that a provider is asked; undefined when nobody listens. */
   onAttempt?(attempt: AttemptStart): AttemptObserver | undefined
+  /** Hears that a provider that has failed is asked again, before the pause. */
+  onRetry?(retry: RetryReport): void
+  /** Hears of a retry that was not made, since there have been too many. */
+  onRetryBudgetSpent?(retry: Omit<RetryReport, 'delayMs'>): void
   /** Hears that a step of an agent's run begins: its number, from 0. */
   onStep?(step: number): void
   /** Hears what was done with the conversation of a turn. */

@@ -17,9 +17,12 @@ export const GATEWAY_KEY = 'sk-gateway-to-upstream'
 export const CLIENT_KEY = 'sk-client-to-gateway'
 
 export interface GatewayOptions {
-  /** Served as the provider `openai`, its models as `openai/*`. Default: none, and so the demo model. */
+  /**
+   * Served as the provider `openai`, its models as `openai/*`, without retries and breaker: what a test makes of an answer is then
+   * the one answer. Default: none, and so the demo model.
+   */
   upstream?: { baseURL: string }
-  /** Fields of that provider: `timeouts`, `headers`, `kind`. */
+  /** Fields of that provider: `timeouts`, `headers`, `kind`; `retries: {}` and `breaker: {}` for those of the configuration's defaults. */
   provider?: Json
   /** Sections of `signalbox.yaml`. */
   config?: Partial<Record<keyof Config, Json>>
@@ -52,7 +55,8 @@ export async function startGateway(
   t: { teardown(close: () => Promise<void>): unknown },
   { upstream, provider, config = {}, extension, auth }: GatewayOptions = {},
 ): Promise<Gateway> {
-  const providers = upstream && { openai: { baseURL: upstream.baseURL, apiKey: GATEWAY_KEY, ...provider } }
+  const alone = { retries: { max: 0 }, breaker: { enabled: false } }
+  const providers = upstream && { openai: { baseURL: upstream.baseURL, apiKey: GATEWAY_KEY, ...alone, ...provider } }
   const extensions = extension && 'the extension of the test'
   const text = stringify({ ...(providers && { providers }), ...(extensions && { extensions }), ...config })
   const parsed = parseConfig(text, 'the configuration of the test', { PORT: '0', HOST: '127.0.0.1' })

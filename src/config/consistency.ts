@@ -4,7 +4,7 @@ import { resolveLLM } from '../llm/create-llm.ts'
 import { parseRedisUrl } from '../store/redis-url.ts'
 import { impossibleAdmin } from './impossible-admin.ts'
 import { impossibleAgents } from './impossible-agents.ts'
-import { type Config, milliseconds } from './schema.ts'
+import { type Config, milliseconds, type ProviderConfig } from './schema.ts'
 
 /** What types cannot say of the sections that are well formed. An ill-formed one is undefined, and among `illFormed`. */
 export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet<string>): Generator<string> {
@@ -13,9 +13,12 @@ export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet
     yield 'server.cors.credentials: browsers refuse it together with the origin "*"; list the origins'
   }
   if (server) yield* impossibleDurations(server)
-  for (const [name, { timeouts }] of Object.entries(providers ?? {})) {
-    yield* outOfRange(`providers.${name}.timeouts`, timeouts ?? {}, 1)
+  for (const [name, provider] of Object.entries(providers ?? {})) {
+    yield* impossibleTimes(`providers.${name}`, provider)
+    const { window, openFor } = provider.breaker ?? {}
+    yield* outOfRange(`providers.${name}.breaker`, { window, openFor }, 1)
   }
+  for (const [id, model] of Object.entries(models ?? {})) yield* impossibleTimes(`models.${id}`, model)
   if (auth) yield* unusableKeys(auth)
   yield* impossibleAdmin(config)
   if (config.conversations) yield* impossibleWaits(config.conversations, server)
@@ -90,8 +93,21 @@ function* impossibleDurations(server: Config['server']): Generator<string> {
 /** What a timer of the runtime can hold: a longer one would fire at once. */
 const longestTimer = 2 ** 31 - 1
 
-function* outOfRange(path: string, durations: Record<string, string>, least: number): Generator<string> {
+function* impossibleTimes(
+  path: string,
+  { timeouts = {}, retries: { baseDelay, maxDelay, deadline } = {} }: Pick<ProviderConfig, 'timeouts' | 'retries'>,
+): Generator<string> {
+  yield* outOfRange(`${path}.timeouts`, timeouts, 1)
+  yield* outOfRange(`${path}.retries`, { baseDelay, maxDelay, deadline }, 0)
+}
+
+function* outOfRange(
+  path: string,
+  durations: Readonly<Record<string, string | undefined>>,
+  least: number,
+): Generator<string> {
   for (const [name, duration] of Object.entries(durations)) {
+    if (duration === undefined) continue
     const value = milliseconds(duration)
     if (value < least) yield `${path}.${name}: must be longer than ${duration}`
     if (value > longestTimer) yield `${path}.${name}: must be at most 24 days`
@@ -115,7 +131,9 @@ function* unusableKeys(auth: NonNullable<Config['auth']>): Generator<string> {
 
 /** Providers that cannot be called: without a key, without an address, of an unknown kind. */
 export function* unusableProviders(providers: Config['providers'] = {}, env: Environment): Generator<string> {
-  for (const [name, { timeouts: _timeouts, ...provider }] of Object.entries(providers)) {
+  for (const [name, { timeouts: _timeouts, retries: _retries, breaker: _breaker, ...provider }] of Object.entries(
+    providers,
+  )) {
     try {
       resolveLLM({ model: `${name}/*`, ...provider }, env)
     } catch (error) {

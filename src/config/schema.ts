@@ -3,6 +3,7 @@ import { AdminConfig } from './admin-schema.ts'
 import { CacheConfig } from './cache-schema.ts'
 import { LimitsConfig } from './limits-schema.ts'
 import { planFields, targetFields } from './plan-schema.ts'
+import { BreakerConfig, ModelRetries, ModelTimeouts, ProviderRetries, ProviderTimeouts } from './resilience-schema.ts'
 import { Duration, options } from './schema-parts.ts'
 
 const ServerConfig = Type.Object(
@@ -70,16 +71,6 @@ const AuthConfig = Type.Object(
   options,
 )
 
-const ProviderTimeouts = Type.Object(
-  {
-    connect: Type.Optional(Duration('To open a connection.', '10s')),
-    firstToken: Type.Optional(Duration('To the head of a streamed answer.', '120s')),
-    idle: Type.Optional(Duration('Between two pieces of an answer.', '120s')),
-    total: Type.Optional(Duration('The whole call.', '10m')),
-  },
-  options,
-)
-
 const ProviderConfig = Type.Object(
   {
     kind: Type.Optional(
@@ -105,6 +96,8 @@ const ProviderConfig = Type.Object(
       }),
     ),
     timeouts: Type.Optional(ProviderTimeouts),
+    retries: Type.Optional(ProviderRetries),
+    breaker: Type.Optional(BreakerConfig),
   },
   options,
 )
@@ -127,6 +120,8 @@ const ModelConfig = Type.Object(
     ),
     cache: Type.Optional(CacheConfig),
     ...planFields,
+    timeouts: Type.Optional(ModelTimeouts),
+    retries: Type.Optional(ModelRetries),
     capabilities: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
     ),

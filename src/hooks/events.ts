@@ -1,10 +1,12 @@
 import type {
   AttemptEnd,
   AttemptStart,
+  BreakerChange,
   CacheOutcome,
   ConversationReport,
   FallbackReason,
   GuardrailReport,
+  RetryReport,
   StoreReport,
   Target,
   ToolReport,
@@ -69,6 +71,12 @@ export interface HookEvents {
   onAttemptEnd: Attempt & AttemptStart & AttemptEnd
   /** A target has failed a request, which goes on to another; both as `provider/model`. */
   onFallback: { requestId: string; model?: string; from: string; to: string; reason: FallbackReason }
+  /** A provider that has failed is asked again, after `delayMs`. `attempt` counts the retries of one call, from 1. */
+  onRetry: { requestId: string; model?: string } & RetryReport
+  /** A retry was not made: there have been too many at this provider. The client is told the failure. */
+  onRetryBudgetSpent: { requestId: string; model?: string } & Omit<RetryReport, 'delayMs'>
+  /** The breaker of a target has opened, closed, or lets one request try. */
+  onBreaker: BreakerChange
   /** A step of an agent's run begins, counted from 0: its model is asked, then its tools run. */
   onStep: { requestId: string; model?: string; step: number }
   /** The conversation of a turn was locked, loaded or saved, or could not be. */

@@ -14,6 +14,8 @@ const longestAnswer = 128 * 1024 * 1024
 export interface SDKConnection {
   /** Answers 2xx only: anything else is rejected with the `GatewayError` of the failure table. */
   readonly fetch: typeof fetch
+  /** A piece of a streamed answer has been understood. */
+  piece(): void
   /** All that matters has arrived. What the provider leaves open is closed after a second. */
   endSoon(): void
   /** Nobody reads on: closes what is open. */
@@ -34,10 +36,10 @@ export class SDKTransport {
     this.#agent = new Agent({ connect: { timeout: this.#timeouts.connect }, allowH2: false, pipelining: 1 })
   }
 
-  /** `streaming` bounds the wait for a response's head by `firstToken`. */
   open(call: CallOptions, streaming: boolean): SDKConnection {
     const timeouts = { ...this.#timeouts, ...call.timeouts }
     const calls: Call[] = []
+    let hasBegun = false
     const send = (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
       // All that is asked of a provider is a POST. A GET would fetch an address that the request names.
       if (init.method !== 'POST') return Promise.reject(new GatewayError('invalid_request', 'no address is fetched'))
@@ -62,6 +64,8 @@ export class SDKTransport {
         const listener = {
           onData(chunk: Buffer): void {
             answer()
+            // What is understood of it comes only as fast as it is read.
+            if (hasBegun) upstream.piece()
             size += chunk.length
             queue.push(chunk, chunk.length)
             if (size > longestAnswer) upstream.fail(malformed('the upstream provider sent an answer without an end'))
@@ -72,7 +76,7 @@ export class SDKTransport {
           },
           onError: (error: Error): void => (answered ? queue.end(error) : reject(error)),
         }
-        const upstream = new Call(listener, timeouts.total, call.signal)
+        const upstream = new Call(listener, { timeouts, signal: call.signal, streaming })
         if (upstream.over) return
         calls.push(upstream)
         this.#agent.dispatch(
@@ -82,8 +86,8 @@ export class SDKTransport {
             method: 'POST',
             headers,
             body: typeof init.body === 'string' ? init.body : null,
-            headersTimeout: streaming ? timeouts.firstToken : timeouts.total,
-            bodyTimeout: timeouts.idle,
+            headersTimeout: streaming ? 0 : timeouts.total,
+            bodyTimeout: streaming ? 0 : timeouts.idle,
           },
           upstream,
         )
@@ -91,6 +95,11 @@ export class SDKTransport {
     }
     return {
       fetch: send,
+      piece() {
+        if (hasBegun) return
+        hasBegun = true
+        for (const upstream of calls) upstream.piece()
+      },
       endSoon() {
         for (const upstream of calls) upstream.endSoon()
       },

@@ -79,6 +79,7 @@ export class AISDKClient implements LLMClient {
         const { done, value } = await reader.read()
         if (done) throw truncated()
         const chunks = writer.read(value)
+        if (chunks.length > 0) connection.piece()
         whole = value.type === 'finish'
         if (whole) connection.endSoon()
         yield* chunks

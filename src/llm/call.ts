@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici/index.js'
 import { GatewayError } from '../server/errors.ts'
-import { abortedCall, transportError, upstreamError } from './upstream-errors.ts'
+import type { Timeouts } from '../types.ts'
+import { abortedCall, silent, transportError, upstreamError } from './upstream-errors.ts'
 
 /** What a call hears of its answer, in order; after `onEnd` or `onError` nothing more. */
 export interface AnswerListener {
@@ -14,20 +15,33 @@ export interface AnswerListener {
 /** Pieces of a refusal's body that are kept: more than any explanation needs. */
 const longestRefusal = 64
 
+export interface CallLimits {
+  timeouts: Timeouts
+  signal: AbortSignal | undefined
+  /** Its answer comes in pieces, and whoever reads it tells of each: `firstToken` and `idle` are counted between them. */
+  streaming: boolean
+}
+
 /** One request on the wire: passes on what arrives, and can be paused and aborted at any time, connected or not. */
 export class Call implements Dispatcher.DispatchHandler {
   readonly #listener: AnswerListener
-  readonly #signal: AbortSignal | undefined
+  readonly #limits: CallLimits
   #deadline: NodeJS.Timeout
-  readonly #onAbort = (): void => this.fail(abortedCall(this.#signal?.reason))
+  readonly #onAbort = (): void => this.fail(abortedCall(this.#limits.signal?.reason))
   #controller: Dispatcher.DispatchController | undefined
   #refusal: { status: number; headers: IncomingHttpHeaders; body: Buffer[] } | undefined
   #over = false
   #ending = false
+  /** Until the first piece of a streamed answer, then until the next. */
+  #silence: NodeJS.Timeout | undefined
+  #hasBegun = false
+  #isPaused = false
 
-  constructor(listener: AnswerListener, total: number, signal: AbortSignal | undefined) {
+  constructor(listener: AnswerListener, limits: CallLimits) {
+    const { signal, timeouts } = limits
+    const { total } = timeouts
     this.#listener = listener
-    this.#signal = signal
+    this.#limits = limits
     this.#deadline = setTimeout(() => {
       this.fail(new GatewayError('upstream_timeout', `the upstream provider did not finish within ${total} ms`))
     }, total)
@@ -41,17 +55,36 @@ export class Call implements Dispatcher.DispatchHandler {
   }
 
   pause(): void {
+    this.#isPaused = true
     this.#controller?.pause()
   }
 
   resume(): void {
+    this.#isPaused = false
+    if (this.#hasBegun && !this.#over) this.#silence?.refresh()
     this.#controller?.resume()
+  }
+
+  /** A piece of a streamed answer has come. */
+  piece(): void {
+    if (this.#over || this.#ending || !this.#limits.streaming) return
+    if (this.#hasBegun) {
+      this.#silence?.refresh()
+      return
+    }
+    this.#hasBegun = true
+    clearTimeout(this.#silence)
+    this.#silence = setTimeout(() => {
+      // Whoever reads slowly is no silence of the provider's.
+      if (!this.#isPaused) this.fail(silent('upstream_idle_timeout'))
+    }, this.#limits.timeouts.idle)
   }
 
   /** All that matters has arrived. What a provider leaves open is closed after a second; the connection is then lost. */
   endSoon(): void {
     if (this.#over || this.#ending) return
     this.#ending = true
+    clearTimeout(this.#silence)
     clearTimeout(this.#deadline)
     this.#deadline = setTimeout(() => this.cancel(), 1000)
   }
@@ -65,7 +98,12 @@ export class Call implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    if (this.#over) controller.abort(new Error('the call was cancelled'))
+    if (this.#over) {
+      controller.abort(new Error('the call was cancelled'))
+    } else if (this.#limits.streaming) {
+      const { firstToken } = this.#limits.timeouts
+      this.#silence ??= setTimeout(() => this.fail(silent('upstream_first_token_timeout')), firstToken)
+    }
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
@@ -114,6 +152,7 @@ export class Call implements Dispatcher.DispatchHandler {
   #finish(): void {
     this.#over = true
     clearTimeout(this.#deadline)
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    clearTimeout(this.#silence)
+    this.#limits.signal?.removeEventListener('abort', this.#onAbort)
   }
 }

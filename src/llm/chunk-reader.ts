@@ -18,10 +18,10 @@ export class ChunkReader implements EventReader {
     this.#end = end
   }
 
-  read(data: string, name?: string): void {
+  read(data: string, name?: string): boolean {
     if (data === '[DONE]') {
       this.#end()
-      return
+      return false
     }
     const chunk = parseAnswer(data)
     if (!chunk || chunk.error || name === 'error') {
@@ -30,10 +30,11 @@ export class ChunkReader implements EventReader {
           ? streamErrorEvent(chunk.error ?? chunk)
           : malformed('the upstream provider sent an event that is not a JSON object'),
       )
-      return
+      return false
     }
     this.#track(chunk.choices)
     this.#queue.push(chunk as unknown as ChatCompletionChunk, data.length)
+    return true
   }
 
   /** Some servers never send [DONE]: then the answer is whole only if every choice has its `finish_reason`. */

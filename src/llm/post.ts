@@ -43,7 +43,8 @@ export function postJSON(
 
 /** Understands the events of one answer. */
 export interface EventReader {
-  read(data: string, name?: string): void
+  /** True for a piece of the answer. */
+  read(data: string, name?: string): boolean
   /** Nothing more will come. `isDocument`: what came were no events. */
   end(isDocument: boolean): void
 }
@@ -73,7 +74,9 @@ export function postForEvents<Event>(
   }
   const reader = readerOf(queue, end)
   const overflow = (): void => end(malformed('the upstream provider sent an event without an end'))
-  const decode = decodeEvents((data, name) => reader.read(data, name), overflow)
+  const decode = decodeEvents((data, name) => {
+    if (reader.read(data, name)) upstream?.piece()
+  }, overflow)
   let first: string | undefined
   const listener = {
     onData(chunk: Buffer): void {

@@ -5,6 +5,8 @@ import type { AsyncQueue } from './async-queue.ts'
 import { brokenOff, type EventReader } from './post.ts'
 import { responseFailure } from './upstream-errors.ts'
 
+/** They say that there will be an answer, and nothing of it. */
+const firstEvents = new Set(['response.created', 'response.queued', 'response.in_progress'])
 const lastEvents = new Set(['response.completed', 'response.incomplete', 'response.failed'])
 
 /** The events of a Response as they came, up to the one that ends it; an `error` is one. */
@@ -17,19 +19,22 @@ export class ResponseEventReader implements EventReader {
     this.#end = end
   }
 
-  read(data: string, name?: string): void {
+  read(data: string, name?: string): boolean {
     // Of chat completions; some servers end every stream with it.
-    if (data === '[DONE]') return
+    if (data === '[DONE]') return false
     const event = parseAnswer(data)
     const type = event?.type ?? name
     if (!event || typeof type !== 'string') {
       this.#end(event?.error ? responseFailure(event.error) : notAnEvent())
-    } else if (type === 'error') {
-      this.#end(responseFailure(event.error ?? event))
-    } else {
-      this.#queue.push({ ...event, type }, data.length)
-      if (lastEvents.has(type)) this.#end()
+      return false
     }
+    if (type === 'error') {
+      this.#end(responseFailure(event.error ?? event))
+      return false
+    }
+    this.#queue.push({ ...event, type }, data.length)
+    if (lastEvents.has(type)) this.#end()
+    return !firstEvents.has(type)
   }
 
   end(isDocument: boolean): void {

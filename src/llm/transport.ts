@@ -30,10 +30,10 @@ export class Transport {
     this.#pool = new Pool(url.origin, { connect: { timeout: this.#timeouts.connect }, allowH2: false, pipelining: 1 })
   }
 
-  /** Sends one POST. `streaming` asks for events and bounds the wait for the response's head by `firstToken`. */
+  /** Sends one POST. `streaming` asks for events; whoever reads them tells the call of each `piece`. */
   post(path: string, body: string, streaming: boolean, listener: AnswerListener, call: CallOptions = {}): Call {
     const timeouts = call.timeouts ? { ...this.#timeouts, ...call.timeouts } : this.#timeouts
-    const handler = new Call(listener, timeouts.total, call.signal)
+    const handler = new Call(listener, { timeouts, signal: call.signal, streaming })
     if (handler.over) return handler
     const headers: Record<string, string> = { ...this.#headers, ...call.traceHeaders }
     headers.accept = streaming ? 'text/event-stream' : 'application/json'
@@ -44,8 +44,8 @@ export class Transport {
         path: this.#path + path,
         headers,
         body,
-        headersTimeout: streaming ? timeouts.firstToken : timeouts.total,
-        bodyTimeout: timeouts.idle,
+        headersTimeout: streaming ? 0 : timeouts.total,
+        bodyTimeout: streaming ? 0 : timeouts.idle,
       },
       handler,
     )

@@ -1,25 +1,35 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { isObject, parseJSON } from '../json.ts'
-import { completeEnvelope, type ErrorKind, GatewayError } from '../server/errors.ts'
+import { completeEnvelope, type ErrorKind, GatewayError, type GatewayErrorOptions } from '../server/errors.ts'
 
 const unreachable = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL'])
-const timeouts: Readonly<Record<string, [ErrorKind, string]>> = {
+const timeouts = {
   UND_ERR_CONNECT_TIMEOUT: ['upstream_connect_timeout', 'the upstream provider did not accept a connection in time'],
   ETIMEDOUT: ['upstream_connect_timeout', 'the upstream provider did not accept a connection in time'],
   UND_ERR_HEADERS_TIMEOUT: ['upstream_first_token_timeout', 'the upstream provider did not start to answer in time'],
   UND_ERR_BODY_TIMEOUT: ['upstream_idle_timeout', 'the upstream provider stopped answering'],
+} as const satisfies Record<string, [ErrorKind, string]>
+
+function timedOut(code: keyof typeof timeouts, cause?: Error): GatewayError {
+  const [kind, message] = timeouts[code]
+  return new GatewayError(kind, message, { cause })
 }
+
+const isTimeout = (code: string): code is keyof typeof timeouts => Object.hasOwn(timeouts, code)
 
 /** A failure of the connection, as the client is to see it. The text of the system's error stays in `cause`. */
 export function transportError(cause: Error): GatewayError {
   const code = errorCode(cause)
-  const timeout = timeouts[code]
-  if (timeout) return new GatewayError(...timeout, { cause })
+  if (isTimeout(code)) return timedOut(code, cause)
   if (unreachable.has(code)) {
     return new GatewayError('upstream_unreachable', 'the upstream provider cannot be reached', { cause, retryAfter: 1 })
   }
   return new GatewayError('upstream_connection_lost', 'the connection to the upstream provider was lost', { cause })
 }
+
+/** A provider that says nothing, or nothing more. */
+export const silent = (kind: 'upstream_first_token_timeout' | 'upstream_idle_timeout'): GatewayError =>
+  timedOut(kind === 'upstream_idle_timeout' ? 'UND_ERR_BODY_TIMEOUT' : 'UND_ERR_HEADERS_TIMEOUT')
 
 /** With several addresses tried, Node wraps one error per address. */
 function errorCode(error: Error): string {
@@ -42,6 +52,10 @@ export function upstreamError(status: number, headers: IncomingHttpHeaders, text
   const body = tryParse(text)
   const cause = new Error(`upstream answered ${status}`)
   const retryAfter = parseRetryAfter(headers) ?? retryDelayIn(body)
+  const asked = {
+    ...(retryAfter === undefined ? {} : { askedWaitMs: Math.max(0, retryAfter * 1000) }),
+    ...(headers['x-should-retry'] === 'false' ? { headers: { 'x-should-retry': 'false' } } : {}),
+  }
   switch (status) {
     case 401:
     case 402:
@@ -53,18 +67,19 @@ export function upstreamError(status: number, headers: IncomingHttpHeaders, text
       })
     case 408:
     case 504:
-      return new GatewayError('upstream_timeout', 'the upstream provider timed out', { cause })
+      return new GatewayError('upstream_timeout', 'the upstream provider timed out', { cause, ...asked })
     case 429:
-      return rateLimited(body, cause, retryAfter ?? 1)
+      return rateLimited(body, { cause, retryAfter: retryAfter ?? 1, ...asked })
     case 503:
     case 529: // Anthropic's "overloaded"
       return new GatewayError('upstream_overloaded', 'the upstream provider is overloaded', {
         cause,
         retryAfter: retryAfter ?? 1,
+        ...asked,
       })
   }
   if (status < 400 || status >= 500) {
-    return new GatewayError('upstream_error', `the upstream provider failed with status ${status}`, { cause })
+    return new GatewayError('upstream_error', `the upstream provider failed with status ${status}`, { cause, ...asked })
   }
   return new GatewayError('upstream_rejected', rejection(body) ?? `the upstream provider answered ${status}`, {
     cause,
@@ -103,20 +118,16 @@ export function responseFailure(error: unknown): GatewayError {
 }
 
 /** An account without credit is not mended by a retry; a rate limit is. */
-function rateLimited(body: unknown, cause: Error, retryAfter: number): GatewayError {
+function rateLimited(body: unknown, options: GatewayErrorOptions): GatewayError {
   const code = completeEnvelope(body)?.error.code
   if (code === 'insufficient_quota') {
     const headers = { 'x-should-retry': 'false' }
     return new GatewayError('upstream_quota_exceeded', "the gateway's quota at the upstream provider is used up", {
-      cause,
+      ...options,
       headers,
-      retryAfter,
     })
   }
-  return new GatewayError('upstream_rate_limited', 'the upstream provider limits the rate; retry later', {
-    cause,
-    retryAfter,
-  })
+  return new GatewayError('upstream_rate_limited', 'the upstream provider limits the rate; retry later', options)
 }
 
 function passThrough(body: unknown): { body?: object } {

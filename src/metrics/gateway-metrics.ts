@@ -61,6 +61,9 @@ export class GatewayMetrics {
     for (const [model, providers] of Object.entries(options.models ?? {})) {
       for (const provider of providers) this.#instruments.cost.inc({ provider, model }, 0)
     }
+    // An agent may ask a model of another name; a wildcard is no target.
+    const named = targets.filter((target) => target.includes('/') && !target.endsWith('*'))
+    for (const target of named) this.#instruments.breakerState.set({ target }, 0)
     this.#users = options.topUsers === undefined ? undefined : new TopUsers(options.topUsers)
     const open = this.#open
     const readings = { ...options, inFlight: () => open.size, openStreams: () => open.streams }
@@ -88,8 +91,8 @@ export class GatewayMetrics {
   }
 
   #listen(): void {
-    const { adminCalls, authFailures, backgroundEnds, cacheRequests, conversations } = this.#instruments
-    const { errors, guardrailStops, listenerErrors, toolCalls, warnings } = this.#instruments
+    const { adminCalls, authFailures, backgroundEnds, cacheRequests, conversations, errors } = this.#instruments
+    const { guardrailStops, listenerErrors, retries, retriesDenied, toolCalls, warnings } = this.#instruments
     const open = this.#open
     this.#on('onRequest', ({ requestId }) => open.begin(requestId))
     this.#on('onRoute', ({ requestId, route, isAgent }) => {
@@ -100,6 +103,13 @@ export class GatewayMetrics {
     this.#on('onAttempt', ({ requestId }) => open.get(requestId)?.ask())
     this.#on('onAttemptEnd', (attempt) => this.#attemptEnded(attempt))
     this.#on('onFallback', (fallback) => this.#fellBack(fallback))
+    this.#on('onRetry', ({ target, model = other, reason }) =>
+      retries.inc({ provider: this.#providers.of(target.provider), model, reason: codeOf(reason) }),
+    )
+    this.#on('onRetryBudgetSpent', ({ target, model = other }) =>
+      retriesDenied.inc({ provider: this.#providers.of(target.provider), model }),
+    )
+    this.#on('onBreaker', (change) => this.#breakerChanged(change))
     this.#on('onCompletion', (completion) => this.#completed(completion))
     this.#on('onResponse', (response) => this.#responded(response))
     this.#on('onBackgroundEnd', ({ route, outcome, errorCode }) => {
@@ -149,6 +159,14 @@ export class GatewayMetrics {
     // A target of a wildcard has a label once it has answered.
     const named = { from: this.#targets.of(from, false), to: this.#targets.of(to, false) }
     this.#instruments.fallbacks.inc({ model, ...named, reason })
+  }
+
+  #breakerChanged({ target, state }: HookEvents['onBreaker']): void {
+    const { breakerState, breakerTransitions } = this.#instruments
+    const name = this.#targets.of(`${target.provider}/${target.model}`, false)
+    breakerTransitions.inc({ target: name, state })
+    // Of several that share a label none has a state of its own.
+    if (name !== other) breakerState.set({ target: name }, breakerStates[state])
   }
 
   #completed(completion: HookEvents['onCompletion']): void {
@@ -228,6 +246,8 @@ export class GatewayMetrics {
     return { exemplarLabels: { trace_id: ids.trace_id, span_id: ids.span_id } }
   }
 }
+
+const breakerStates = { closed: 0, half_open: 1, open: 2 } as const
 
 function operationOf(route: string, isAgent: boolean): 'chat' | 'embeddings' | 'invoke_agent' {
   if (isAgent) return 'invoke_agent'

@@ -127,6 +127,31 @@ export function createInstruments() {
       'to',
       'reason',
     ),
+    retries: counter(
+      'signalbox_retries_total',
+      'Times that a provider was asked again after a failure.',
+      'provider',
+      'model',
+      'reason',
+    ),
+    retriesDenied: counter(
+      'signalbox_retries_denied_total',
+      'Retries that were not made, since there had been too many.',
+      'provider',
+      'model',
+    ),
+    breakerState: new Gauge({
+      name: 'signalbox_breaker_state',
+      help: 'Of the breaker of a target: 0 closed, 1 half-open, 2 open.',
+      labelNames: ['target'],
+      registers,
+    }),
+    breakerTransitions: counter(
+      'signalbox_breaker_transitions_total',
+      'Changes of the state of a breaker.',
+      'target',
+      'state',
+    ),
     truncations: counter(
       'signalbox_upstream_truncations_total',
       'Answers that a provider broke off after their first piece.',

@@ -3,12 +3,13 @@ import { createLLM } from '../llm/create-llm.ts'
 import { createDemo } from '../llm/demo.ts'
 import { MemoryPersistence } from '../store/memory-persistence.ts'
 import type { Persistence } from '../store/persistence.ts'
-import type { LLMClient, Target } from '../types.ts'
+import type { BreakerChange, LLMClient, Target } from '../types.ts'
 import { type AgentParts, agentOf, conversationOf, unknownParts } from './configured-agents.ts'
 import { withCache } from './configured-cache.ts'
 import { ModelRouter, type Route, type ServerEntry } from './model-router.ts'
 import { pinned } from './pinned.ts'
 import { type PlanOptions, plan } from './plan.ts'
+import { inMilliseconds, type ModelRules, ResilientProvider } from './resilient-provider.ts'
 import type { TargetSwitch } from './target-switch.ts'
 
 /** The parts of the configuration that say which models there are. */
@@ -22,6 +23,8 @@ export interface ModelParts extends AgentParts {
   cacheStore?: Persistence | undefined
   /** Where operators take targets out. Default: nobody does. */
   targetSwitch?: TargetSwitch | undefined
+  /** Hears of each breaker that opens, closes, or lets a request try. */
+  onBreaker?: ((change: BreakerChange) => void) | undefined
 }
 
 export interface ConfiguredModels {
@@ -42,12 +45,17 @@ export function configuredModels(
   const unknown = [...unknownParts(agents, parts)]
   if (unknown.length > 0) throw new Error(unknown.join('; '))
   const names = Object.keys(providers)
-  const clients = new Map(Object.entries(providers).map(([name, provider]) => [name, clientOf(name, provider)]))
-  const clientFor = (target: string): LLMClient => {
+  const clients = new Map(
+    Object.entries(providers).map(([name, provider]) => [
+      name,
+      new ResilientProvider(clientOf(name, provider), provider, parts.onBreaker),
+    ]),
+  )
+  const clientFor = (target: string, rules?: ModelRules): LLMClient => {
     const { provider, model } = targetNamed(target)
     const client = clients.get(provider)
     if (!client) throw new Error(`provider of "${target}" is not configured`)
-    const asked = model === '*' ? client : pinned(client, model)
+    const asked = client.target(model, rules)
     return parts.targetSwitch?.guarded(asked, { provider, model }) ?? asked
   }
   const plans: NonNullable<Config['models']> =
@@ -57,7 +65,7 @@ export function configuredModels(
       ? [{ model: 'demo/echo', client: demoOf(parts), capabilities: { demo: true } }]
       : Object.entries(plans).map(([model, { targets, capabilities, ...rules }]) => {
           const client = plan({
-            targets: targets.map(({ model: target, ...share }) => ({ client: clientFor(target), ...share })),
+            targets: targets.map(({ model: target, ...share }) => ({ client: clientFor(target, rules), ...share })),
             ...planOf(rules),
           })
           const contextWindow = shortestWindow(
@@ -87,7 +95,7 @@ export function configuredModels(
   return {
     entries: withCaches,
     async close() {
-      await Promise.all([...clients.values()].map((client) => client.close?.()))
+      await Promise.all([...clients.values()].map((client) => client.close()))
     },
   }
 }
@@ -98,9 +106,11 @@ function demoOf({ targetSwitch }: ModelParts): LLMClient {
 }
 
 /** One client, and so one pool of connections, for all models of a provider. */
-function clientOf(name: string, { timeouts, ...provider }: ProviderConfig): LLMClient {
-  const inMilliseconds = Object.entries(timeouts ?? {}).map(([phase, duration]) => [phase, milliseconds(duration)])
-  return createLLM({ model: `${name}/*`, ...provider, timeouts: Object.fromEntries(inMilliseconds) })
+function clientOf(
+  name: string,
+  { timeouts = {}, retries: _retries, breaker: _breaker, ...provider }: ProviderConfig,
+): LLMClient {
+  return createLLM({ model: `${name}/*`, ...provider, timeouts: inMilliseconds(timeouts) })
 }
 
 const planOf = ({

@@ -26,6 +26,7 @@ const reasons: Partial<Record<ErrorKind, FallbackReason>> = {
   upstream_auth_error: 'auth',
   no_target_available: 'unavailable',
   target_drained: 'unavailable',
+  target_unavailable: 'unavailable',
 }
 
 /** Why another target could do better; undefined for what the client got wrong, and for what is a fault of the gateway's. */

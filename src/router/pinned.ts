@@ -19,5 +19,6 @@ export function pinned(client: LLMClient, model: string): LLMClient {
           },
         }
       : {}),
+    ...(unavailableMs ? { unavailableMs: () => unavailableMs.call(client) } : {}),
   }
 }

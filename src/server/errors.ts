@@ -33,6 +33,8 @@ const catalogue = {
   response_interrupted: { status: 503, type: 'server_error', code: 'response_interrupted' },
   store_unavailable: { status: 503, type: 'server_error', code: 'store_unavailable' },
   upstream_unreachable: { status: 503, type: 'server_error', code: 'upstream_unreachable' },
+  /** A breaker is open, or an operator has taken the target out: it was not asked. */
+  target_unavailable: { status: 503, type: 'server_error', code: 'target_unavailable' },
   upstream_overloaded: { status: 503, type: 'server_error', code: 'upstream_overloaded' },
   target_drained: { status: 503, type: 'server_error', code: 'target_drained' },
   no_target_available: { status: 503, type: 'server_error', code: 'no_target_available' },
@@ -62,6 +64,8 @@ export interface GatewayErrorOptions {
   headers?: Record<string, string>
   /** Seconds after which a retry makes sense; sent as `Retry-After`, held between 1 and 60 (the SDKs ignore more). */
   retryAfter?: number
+  /** Milliseconds that an upstream itself has asked to wait for; clients are told `retryAfter`. */
+  askedWaitMs?: number | undefined
   /** Overrides the catalogue's status: for answers of an upstream that pass through. */
   status?: number
   /** Replaces the envelope: for answers of an upstream that pass through. */
@@ -76,6 +80,7 @@ export class GatewayError extends Error {
   readonly code: string | null
   readonly param: string | null
   readonly headers: Readonly<Record<string, string>>
+  readonly askedWaitMs: number | undefined
   readonly #body: object | undefined
 
   constructor(kind: ErrorKind, message: string, options: GatewayErrorOptions = {}) {
@@ -90,6 +95,7 @@ export class GatewayError extends Error {
       options.retryAfter === undefined
         ? (options.headers ?? {})
         : { ...options.headers, 'retry-after': String(Math.min(60, Math.max(1, Math.ceil(options.retryAfter)))) }
+    this.askedWaitMs = options.askedWaitMs
     this.#body = options.body
   }
 

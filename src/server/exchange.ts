@@ -106,6 +106,8 @@ export class Exchange {
         this.#cache = report
         this.addHeader(cacheHeader, report.outcome === 'hit' || report.outcome === 'shared' ? 'hit' : 'miss')
       },
+      onRetry: (retry) => this.#hooks.emit('onRetry', { ...this.#subject(), ...retry }),
+      onRetryBudgetSpent: (retry) => this.#hooks.emit('onRetryBudgetSpent', { ...this.#subject(), ...retry }),
       onStep: (step) => this.#hooks.emit('onStep', { ...this.#subject(), step }),
       onConversation: (report) => this.#hooks.emit('onConversation', { ...this.#subject(), ...report }),
       onTool: (report) => this.#hooks.emit('onTool', { ...this.#subject(), ...report }),

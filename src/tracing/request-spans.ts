@@ -110,6 +110,16 @@ export class RequestSpans {
     this.#server.span.addEvent('signalbox.fallback', told, this.#maker.now())
   }
 
+  onRetry({ target, attempt, reason, delayMs }: HookEvents['onRetry']): void {
+    const told = {
+      'signalbox.target': `${target.provider}/${target.model}`,
+      'signalbox.retry.attempt': attempt,
+      'signalbox.retry.delay': delayMs / 1000,
+      'error.type': reason,
+    }
+    this.#server.span.addEvent('signalbox.retry', told, this.#maker.now())
+  }
+
   onStep({ step }: HookEvents['onStep']): void {
     this.#openRun().begin(step)
   }

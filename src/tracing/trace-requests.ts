@@ -90,6 +90,7 @@ export function traceRequests(
   hooks.on('onRoute', (event) => recording(event)?.onRoute(event))
   hooks.on('onFirstToken', (event) => recording(event)?.onFirstToken(event))
   hooks.on('onFallback', (event) => recording(event)?.onFallback(event))
+  hooks.on('onRetry', (event) => recording(event)?.onRetry(event))
   hooks.on('onStep', (event) => recording(event)?.onStep(event))
   hooks.on('onTool', (event) => recording(event)?.onTool(event))
   hooks.on('onGuardrail', (event) => recording(event)?.onGuardrail(event))

@@ -505,6 +505,18 @@ t.test('durations that no timer can hold, and none where there must be one, are 
   ])
   const slow = 'providers: { openai: {} }\nmodels: { a: { targets: [{ model: openai/x }], deadline: 0s } }'
   t.strictSame(problemsOf(slow, { OPENAI_API_KEY: 'k' }), ['models.a.deadline: must be longer than 0s'])
+  const retries = '{ baseDelay: 0s, deadline: 25d }'
+  t.strictSame(
+    problemsOf(`
+      providers: { openai: { breaker: { window: 0s }, retries: ${retries} } }
+      models: { fast: { targets: [{ model: openai/x }], retries: ${retries}, timeouts: { idle: 0s } } }`),
+    [
+      'providers.openai.retries.deadline: must be at most 24 days',
+      'providers.openai.breaker.window: must be longer than 0s',
+      'models.fast.timeouts.idle: must be longer than 0s',
+      'models.fast.retries.deadline: must be at most 24 days',
+    ],
+  )
   t.strictSame(problemsOf('responses: { ttl: 0s }'), ['responses.ttl: must be longer than 0s'])
   t.strictSame(problemsOf('server: { keepAlive: 0s, drainDelay: 0s }'), ['server.keepAlive: must be longer than 0s'])
 })

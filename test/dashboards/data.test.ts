@@ -45,12 +45,14 @@ t.test('the load does what panels of failures are there for', async (t) => {
     'invalid_api_key',
     'model_not_found',
     'rate_limit_exceeded',
+    'target_unavailable',
     'upstream_connection_lost',
     'upstream_error',
     'upstream_first_token_timeout',
     'upstream_timeout',
   ])
   t.strictSame(await codes('signalbox_client_disconnects_total', 'phase'), ['before_answer', 'streaming'])
+  t.strictSame(await codes('signalbox_breaker_transitions_total{target="shaky/small"}', 'state'), ['half_open', 'open'])
   t.strictSame(await codes('signalbox_store_operations_total', 'part'), ['events', 'index', 'leases', 'values'])
 })
 
@@ -85,5 +87,5 @@ t.test('the variables have values to choose', async (t) => {
   t.strictSame(await valuesOf(labelled, 'namespace'), ['llm'])
   t.strictSame(await valuesOf(labelled, 'environment'), ['test'])
   t.strictSame(await valuesOf(bare, 'namespace'), [])
-  t.strictSame(await valuesOf(bare, 'model'), ['faq', 'fast', 'hasty', 'helpdesk', 'lab/*', 'large', 'steady'])
+  t.strictSame(await valuesOf(bare, 'model'), ['faq', 'fast', 'hasty', 'helpdesk', 'lab/*', 'large', 'shaky', 'steady'])
 })

@@ -64,14 +64,27 @@ export async function startLoad(t: Owner): Promise<Load> {
       auth: { keys: [{ key: CLIENT_KEY, user: 'checkout' }, other] },
       providers: {
         openai: { kind, baseURL, apiKey: 'k' },
-        lab: { kind, baseURL },
-        hasty: { kind, baseURL, timeouts: { firstToken: '100ms', total: '2s' } },
+        lab: { kind, baseURL, breaker: { enabled: false } },
+        hasty: {
+          kind,
+          baseURL,
+          timeouts: { firstToken: '100ms', total: '2s' },
+          // Not one retry is made.
+          retries: { budget: { ratio: 0, perSecond: 0 } },
+          breaker: { enabled: false },
+        },
+        shaky: {
+          kind,
+          baseURL,
+          breaker: { minimumRequests: 2, window: '5s', openFor: '500ms' },
+        },
       },
       models: {
         fast: { targets: [{ model: 'openai/small' }] },
         large: { targets: [{ model: 'openai/large' }, { model: 'lab/large' }] },
         hasty: { targets: [{ model: 'hasty/small' }] },
         steady: { targets: [{ model: 'lab/away' }, { model: 'openai/small', priority: 1 }] },
+        shaky: { targets: [{ model: 'shaky/small' }] },
         'lab/*': { targets: [{ model: 'lab/*' }] },
         faq: { targets: [{ model: 'openai/small' }], cache: { ttl: '2s' } },
       },
@@ -147,6 +160,9 @@ export async function startLoad(t: Owner): Promise<Load> {
     async trouble() {
       await Promise.all([
         say('FAIL'),
+        say('FAIL', { model: 'shaky' }),
+        say('FAIL', { model: 'shaky', ...streamed }),
+        say('FAIL', { model: 'shaky' }).then(() => say('FAIL', { model: 'shaky' })),
         say('LIMIT', { model: 'large' }),
         say('HANG', { model: 'hasty' }),
         say('HANG', { model: 'hasty', ...streamed }),

@@ -24,7 +24,7 @@ async function pricing(t: Test, options: GatewayOptions) {
 }
 
 const lab = {
-  providers: { lab: { kind, baseURL: upstream.baseURL } },
+  providers: { lab: { kind, baseURL: upstream.baseURL, retries: { max: 0 } } },
   catalog: { 'lab/small': cheap, 'lab/free': { prices: { input: 0, output: 0 } } },
 }
 

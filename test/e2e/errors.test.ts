@@ -530,8 +530,8 @@ t.test('an upstream that takes too long is a 504', async (t) => {
 
   t.test('to go on after its head', async (t) => {
     upstream.behave(stallFirstByte(20_000))
-    const timeout = timedOut('upstream_idle_timeout')
-    await Promise.all([fails(t, stream, timeout, hasty), fails(t, complete, timeout, hasty)])
+    const [noPiece, noMore] = [timedOut('upstream_first_token_timeout'), timedOut('upstream_idle_timeout')]
+    await Promise.all([fails(t, stream, noPiece, hasty), fails(t, complete, noMore, hasty)])
     t.ok(await allAborted())
   })
 

@@ -388,17 +388,39 @@ t.test('time runs out', async (t) => {
     await t.rejects(impatient.complete(ask), { code: 'upstream_connect_timeout', status: 504 })
   })
 
-  t.test('for the head of a streamed answer', async (t) => {
-    upstream.behave(up.hang())
-    const { error } = await collect(streamed, { timeouts: { firstToken: 100 } })
-    t.match(error, { kind: 'upstream_first_token_timeout', status: 504 })
+  t.test('for the first piece of a streamed answer, whatever came before it', async (t) => {
+    const headsAndComments: up.Behaviour = async (_request, exchange) => {
+      exchange.startStream()
+      for (;;) {
+        await exchange.write(': thinking\n\n')
+        await exchange.sleep(20)
+      }
+    }
+    for (const behaviour of [up.hang(), up.stallFirstByte(60_000), headsAndComments]) {
+      upstream.behave(behaviour)
+      const { error } = await collect(streamed, { timeouts: { firstToken: 100, idle: 60 } })
+      t.match(error, { kind: 'upstream_first_token_timeout', status: 504 })
+    }
   })
 
   t.test('between two pieces of an answer', async (t) => {
     upstream.behave(up.stallFirstByte(60_000))
-    for (const error of await failures(client, { timeouts: { idle: 100 } })) {
-      t.match(error, { kind: 'upstream_idle_timeout', status: 504 })
-    }
+    await t.rejects(client.complete(ask, { timeouts: { idle: 100 } }), { code: 'upstream_idle_timeout', status: 504 })
+    upstream.behave(up.completion({ tokens: ['One', ' two'], delayMs: 60_000 }))
+    const { chunks, error } = await collect(streamed, { timeouts: { idle: 100 } })
+    t.match(error, { kind: 'upstream_idle_timeout', status: 504 })
+    t.ok(chunks.length > 0)
+  })
+
+  t.test('but not while its reader has not read', async (t) => {
+    const tokens = new Array<string>(40).fill('x'.repeat(16_384))
+    upstream.behave(up.completion({ tokens }))
+    const chunks = client.stream(streamed, { timeouts: { idle: 100, firstToken: 5000 } })[Symbol.asyncIterator]()
+    t.notOk((await chunks.next()).done)
+    await sleep(400)
+    let last = await chunks.next()
+    for (let next = last; !next.done; next = await chunks.next()) last = next
+    t.match(last.value, { choices: [{ finish_reason: 'stop' }] })
   })
 
   t.test('for the whole call', async (t) => {

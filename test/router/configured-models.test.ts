@@ -132,6 +132,42 @@ t.test('the fields of a provider reach its client', async (t) => {
   await t.rejects(client.complete({ ...ask, model: 'm' }), { code: 'upstream_timeout', status: 504 })
 })
 
+t.test('every target is asked again, and has a breaker that all who ask for it share', async (t) => {
+  const changes: unknown[] = []
+  const config = parseConfig(
+    `
+    providers:
+      lab: { baseURL: '${upstream.baseURL}', apiKey: k, retries: { max: 1, baseDelay: 1ms }, breaker: { minimumRequests: 4 } }
+    models:
+      fast: { targets: [{ model: lab/small }] }
+      patient: { targets: [{ model: lab/large }], retries: { max: 3 } }
+      never: { targets: [{ model: lab/tiny }], retries: { max: 0 } }
+      lab/*: { targets: [{ model: lab/* }] }`,
+    'the test',
+    {},
+  )
+  const { entries, close } = configuredModels(config, { onBreaker: (change) => changes.push(change) })
+  t.teardown(close)
+  const [fast, patient, never, all] = entries.map(({ client }) => client)
+  upstream.behave(failWith(500))
+  const calls = async (client: LLMClient | undefined, model: string): Promise<number> => {
+    upstream.requests.length = 0
+    await client?.complete({ ...ask, model }).catch(() => undefined)
+    return upstream.requests.length
+  }
+  t.equal(await calls(never, 'never'), 1)
+  t.equal(await calls(fast, 'fast'), 2)
+  t.equal(fast?.unavailableMs?.(), undefined)
+  t.equal(await calls(all, 'small'), 2)
+  t.ok(Number(fast?.unavailableMs?.()) > 0, 'the wildcard’s failures were its own')
+  t.equal(await calls(fast, 'fast'), 0)
+  t.equal(await calls(patient, 'patient'), 4)
+  t.strictSame(changes, [
+    { target: { provider: 'lab', model: 'small' }, state: 'open' },
+    { target: { provider: 'lab', model: 'large' }, state: 'open' },
+  ])
+})
+
 t.test('what a provider lacks is an error that names it', async (t) => {
   t.throws(() => modelsOf('providers: { lab: {} }'), { message: /provider "lab" is not known/ })
   t.throws(() => modelsOf('providers: { vllm: {} }'), { message: /provider "vllm" needs an address/ })

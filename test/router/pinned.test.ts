@@ -37,6 +37,11 @@ t.test('what travels beside a request goes along', async (t) => {
   t.equal(upstream.last().headers['x-request-id'], 'req_7')
 })
 
+t.test('one that takes no requests for a while says so', async (t) => {
+  t.equal(pinned(everything, 'small').unavailableMs, undefined)
+  t.equal(pinned({ ...everything, unavailableMs: () => 7 }, 'small').unavailableMs?.(), 7)
+})
+
 t.test('a client without embeddings stays one', async (t) => {
   t.equal(pinned(createDemo(), 'small').embed, undefined)
 })

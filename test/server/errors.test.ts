@@ -35,6 +35,7 @@ const promised: Record<ErrorKind, [status: number, type: string, code: string | 
   response_interrupted: [503, 'server_error', 'response_interrupted'],
   store_unavailable: [503, 'server_error', 'store_unavailable'],
   upstream_unreachable: [503, 'server_error', 'upstream_unreachable'],
+  target_unavailable: [503, 'server_error', 'target_unavailable'],
   upstream_overloaded: [503, 'server_error', 'upstream_overloaded'],
   target_drained: [503, 'server_error', 'target_drained'],
   no_target_available: [503, 'server_error', 'no_target_available'],

@@ -8,6 +8,8 @@ const upstream = await up.startUpstream()
 t.teardown(() => upstream.close())
 
 const ask = { model: 'openai/m', messages: [{ role: 'user', content: 'hello' }] }
+/** Each request is one attempt. */
+const alone = { retries: { max: 0 }, breaker: { enabled: false } }
 const timeouts = { firstToken: '100ms', idle: '100ms', total: '1s' }
 const keys = [{ key: CLIENT_KEY, models: ['openai/*', 'deaf/*'] }]
 
@@ -158,9 +160,9 @@ t.test('each row of the failure table', async (t) => {
       server: { bodyLimit: 2048 },
       auth: { keys },
       providers: {
-        openai: { baseURL: upstream.baseURL, apiKey: 'sk-gateway', timeouts },
+        openai: { baseURL: upstream.baseURL, apiKey: 'sk-gateway', timeouts, ...alone },
         closed: { kind: 'openai-compatible', baseURL: upstream.baseURL },
-        deaf: { kind: 'openai-compatible', baseURL: 'http://127.0.0.1:1/v1' },
+        deaf: { kind: 'openai-compatible', baseURL: 'http://127.0.0.1:1/v1', ...alone },
       },
     },
   })
