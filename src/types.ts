@@ -202,6 +202,8 @@ export interface CallOptions {
   onAsk?(request: ChatRequest): void
   /** Hears which target a client of several has chosen, before it is called; the last one served. */
   onTarget?(target: Target): void
+  /** Whether, after this failure, another target would be asked at once: then the one that has failed is not asked again. */
+  hasFallback?(error: unknown): boolean
   /** Hears each time that one of several targets has failed and another is about to be asked instead. */
   onFallback?(fallback: FallbackReport): void
   /**

@@ -41,6 +41,7 @@ const choices = { weighted: drawn, latency: fastest, 'least-busy': leastBusy }
 
 /**
  * A client of several targets: each request goes to one of them, and on to others as long as those fail before the answer begins.
+ * A plan of one target is that target's own client.
  *
  * @throws Error when there is no target with a weight above 0
  */
@@ -51,8 +52,9 @@ export function plan(options: PlanOptions): LLMClient {
   if (!first) throw new Error('a model needs at least one target')
   const candidates = candidatesOf(targets)
   if (candidates.length === 0) throw new Error('a model needs at least one target with a weight above 0')
-  const isAsItIs = targets.length === 1 && !first.client.unavailableMs
-  const client = isAsItIs ? first.client : planned(targets, candidates, staying(sticky, choices[choose]), fallbackOn)
+
+  const client =
+    targets.length === 1 ? first.client : planned(targets, candidates, staying(sticky, choices[choose]), fallbackOn)
   return deadlineMs === undefined ? client : withDeadline(client, deadlineMs)
 }
 
@@ -69,13 +71,13 @@ function planned(
   async function whole<Answer>(
     able: readonly Candidate[],
     asked: { operation: Operation; request: AskedRequest; call?: CallOptions | undefined },
-    ask: (client: LLMClient) => Promise<Answer>,
+    ask: (client: LLMClient, call: CallOptions) => Promise<Answer>,
     faultIn?: (answer: Answer) => GatewayError | undefined,
   ): Promise<Answer> {
     const walk = new Walk(rules, able, { ...asked, call: asked.call ?? {} })
     for (let { client } = walk.begin(); ; ) {
       try {
-        const answer = await ask(client)
+        const answer = await ask(client, walk.call)
         const fault = faultIn?.(answer)
         if (fault && walk.canGoOn(fault)) throw fault
         walk.answered()
@@ -88,7 +90,7 @@ function planned(
   }
 
   function streamed<Piece>(request: AskedRequest, call: CallOptions = {}, source: PieceSource<Piece>) {
-    return new WalkingStream(new Walk(rules, candidates, { operation: 'stream', request, call }), source, call)
+    return new WalkingStream(new Walk(rules, candidates, { operation: 'stream', request, call }), source)
   }
 
   return {
@@ -96,12 +98,12 @@ function planned(
     model: oneOf(clients.map(({ model }) => model)),
     agent: traitsOf(clients.flatMap(({ agent }) => agent ?? [])),
     complete: (request, call) =>
-      whole(candidates, { operation: 'whole', request, call }, (client) => client.complete(request, call)),
+      whole(candidates, { operation: 'whole', request, call }, (client, call) => client.complete(request, call)),
     stream: (request, call) =>
-      streamed(request, call, { open: ({ client }) => client.stream(request, call), isPrelude: isRoleOnly }),
+      streamed(request, call, { open: ({ client }, call) => client.stream(request, call), isPrelude: isRoleOnly }),
     async embed(request, call) {
       if (embedding.length === 0) throw noEmbeddings(request)
-      return whole(embedding, { operation: 'embed', request, call }, async (client) => {
+      return whole(embedding, { operation: 'embed', request, call }, async (client, call) => {
         if (client.embed) return client.embed(request, call)
         throw noEmbeddings(request)
       })
@@ -113,12 +115,12 @@ function planned(
             whole(
               candidates,
               { operation: 'whole', request, call },
-              (client) => native(client.responses).create(request, call),
+              (client, call) => native(client.responses).create(request, call),
               faultOfResponse,
             ),
           stream: (request, call) =>
             streamed(request, call, {
-              open: ({ client }) => native(client.responses).stream(request, call),
+              open: ({ client }, call) => native(client.responses).stream(request, call),
               isPrelude: isTaken,
               faultIn: faultOfEvent,
             }),

@@ -72,7 +72,7 @@ export class Retry {
     const { client, max, budget } = this.#rules
     const call = this.#call
     if (this.#attempt >= max || call?.signal?.aborted || !isRetryable(error)) throw error
-    if (client.unavailableMs?.() !== undefined) throw error
+    if (client.unavailableMs?.() !== undefined || call?.hasFallback?.(error)) throw error
     const attempt = this.#attempt + 1
     const delayMs = this.#rules.delayOf(attempt, error.askedWaitMs, performance.now() - this.#startedAt)
     if (delayMs === undefined) throw error

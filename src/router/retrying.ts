@@ -5,7 +5,7 @@ import { wrapped } from './wrapped.ts'
 
 /**
  * A client that asks again when its provider has failed: full jitter, or as long as the provider says. Never once the first piece
- * of a stream is here, never for what the client got wrong, never when nobody waits any more.
+ * of a stream is here, never for what the client got wrong, never when nobody waits any more, nor while another target can be asked instead.
  */
 export function retrying(client: LLMClient, options: RetryOptions = {}): LLMClient {
   const { budget } = options

@@ -1,6 +1,6 @@
 import { GatewayError } from '../server/errors.ts'
 import { targetOf } from '../target.ts'
-import type { FallbackReason, Target } from '../types.ts'
+import type { CallOptions, FallbackReason, Target } from '../types.ts'
 import type { Candidate, Visit } from './candidate.ts'
 import type { Asked, Choice } from './choice.ts'
 import { reasonOf } from './fallback-reasons.ts'
@@ -17,17 +17,22 @@ export interface Rules {
 
 /** One request's way through the targets of its model. */
 export class Walk {
+  /** What each of them is asked with: it does not pause for retries while there is another. */
+  readonly call: CallOptions
   readonly #rules: Rules
   readonly #asked: Asked
   #left: readonly Candidate[]
   readonly #failures: Failure<Candidate>[] = []
   #at: Candidate | undefined
   #visit: Visit | undefined
+  #isAnswered = false
 
   constructor(rules: Rules, candidates: readonly Candidate[], asked: Asked) {
     this.#rules = rules
     this.#left = candidates
     this.#asked = asked
+    const { call } = asked
+    this.call = { ...call, hasFallback: (error) => this.canGoOn(error) || call.hasFallback?.(error) === true }
   }
 
   /** Goes to the first target. @throws GatewayError `no_target_available` */
@@ -39,6 +44,7 @@ export class Walk {
 
   /** The answer is here, or its first piece: from now on nobody else is asked. */
   answered(): void {
+    this.#isAnswered = true
     this.#visit?.answered()
   }
 
@@ -48,8 +54,9 @@ export class Walk {
   }
 
   /** Whether there is a target that could do better after this failure. */
-  canGoOn(error: GatewayError): boolean {
+  canGoOn(error: unknown): boolean {
     return (
+      !this.#isAnswered &&
       this.#mayHelp(reasonOf(error)) &&
       this.#left.some((candidate) => candidate !== this.#at && candidate.client.unavailableMs?.() === undefined)
     )

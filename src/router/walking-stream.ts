@@ -5,7 +5,7 @@ import type { Walk } from './walk.ts'
 
 /** How the pieces of a stream come from a target, and which of them say nothing yet. */
 export interface PieceSource<Piece> {
-  open(candidate: Candidate): AsyncIterable<Piece>
+  open(candidate: Candidate, call: CallOptions): AsyncIterable<Piece>
   /** It comes before the answer itself: nothing is lost when it is said again by another target. */
   isPrelude(piece: Piece): boolean
   /** A piece that says, instead of an answer, that there will be none. */
@@ -37,7 +37,8 @@ export class WalkingStream<Piece> implements AsyncIterableIterator<Piece> {
   #isAnswered = false
   #isLeft = false
 
-  constructor(walk: Walk, source: PieceSource<Piece>, { signal }: CallOptions) {
+  constructor(walk: Walk, source: PieceSource<Piece>) {
+    const { signal } = walk.call
     this.#walk = walk
     this.#source = source
     this.#signal = signal
@@ -88,7 +89,7 @@ export class WalkingStream<Piece> implements AsyncIterableIterator<Piece> {
   }
 
   async #beginAt(candidate: Candidate): Promise<IteratorResult<Piece>> {
-    const pieces = this.#source.open(candidate)[Symbol.asyncIterator]()
+    const pieces = this.#source.open(candidate, this.#walk.call)[Symbol.asyncIterator]()
     this.#pieces = pieces
     for (;;) {
       const result = await pieces.next()

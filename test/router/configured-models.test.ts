@@ -62,6 +62,7 @@ t.test('a model is a plan of its targets, as the configuration has it', async (t
         choose: latency
         sticky: user
         fallback: { on: [auth] }
+        retries: { max: 1, baseDelay: 1ms }
         deadline: 100ms`)
   t.teardown(close)
   const asked = async (index: number, ...behaviours: Behaviour[]): Promise<unknown[]> => {
@@ -78,7 +79,9 @@ t.test('a model is a plan of its targets, as the configuration has it', async (t
   t.strictSame(await asked(0, failWith(500)), ['first', 'second', undefined])
   t.strictSame(await asked(0, failWith(401)), ['first', 'upstream_auth_error'])
   t.strictSame(await asked(1, failWith(401)), ['first', 'second', undefined])
-  t.strictSame(await asked(1, failWith(500)), ['first', 'upstream_error'])
+  t.strictSame(await asked(1, failWith(500)), ['first', 'first', undefined], 'who cannot go on is asked again')
+  t.strictSame(await asked(1, failWith(500), failWith(500)), ['first', 'first', 'upstream_error'])
+  t.strictSame(await asked(1, failWith(401), failWith(500)), ['first', 'second', 'second', undefined])
   t.strictSame(await asked(1, hang()), ['first', 'deadline_exceeded'])
 })
 

@@ -1,5 +1,12 @@
 import t from 'tap'
-import { type ErrorKind, GatewayError, type LLMClient, type PlanOptions, plan } from '../../src/index.ts'
+import {
+  type CallOptions,
+  type ErrorKind,
+  GatewayError,
+  type LLMClient,
+  type PlanOptions,
+  plan,
+} from '../../src/index.ts'
 import { type Fake, failureOf, fake, listening, readAll, request } from './clients.ts'
 
 const planOf = (targets: [Fake, priority?: number][], options: Omit<PlanOptions, 'targets'> = {}): LLMClient =>
@@ -189,16 +196,82 @@ t.test('a target that takes no requests gets none while another is there', async
   t.equal(a.asked, 1)
 })
 
-t.test('the only target, too, may take none', async (t) => {
+t.test('the only target is no plan: it says itself why it takes no requests', async (t) => {
   const only = fake('only')
-  const client = planOf([[only]])
-  only.close(1)
-  t.match(await failureOf(client.complete(request)), { kind: 'no_target_available', headers: { 'retry-after': '1' } })
-  only.close()
-  await client.complete(request)
-  t.equal(only.asked, 1)
+  t.equal(planOf([[only]]), only.client)
   const { unavailableMs: _, ...always } = only.client
-  t.equal(plan({ targets: [{ client: always }] }), always, 'one that always takes them needs no plan')
+  t.equal(plan({ targets: [{ client: always }] }), always)
+  only.close(7)
+  only.fail('target_unavailable', 7)
+  for (const client of [planOf([[only]]), planOf([[only]], { deadlineMs: 60_000 })]) {
+    const refusal = { kind: 'target_unavailable', headers: { 'retry-after': '7' } }
+    t.match(await failureOf(client.complete(request)), refusal)
+    t.match(await failureOf(readAll(client.stream(request))), refusal)
+    t.equal(client.unavailableMs?.(), 7)
+  }
+})
+
+t.test('each target is told whether there is another to ask after a failure', async (t) => {
+  const [a, b] = [fake('a'), fake('b')]
+  const answers: Record<string, unknown[]> = { a: [], b: [] }
+  const failure = (kind: ErrorKind) => new GatewayError(kind, 'failed')
+  const asking = ({ client }: Fake, name: string): LLMClient => {
+    const note = (call?: CallOptions): void => {
+      const asked = (['upstream_error', 'upstream_auth_error'] as const).map((kind) =>
+        call?.hasFallback?.(failure(kind)),
+      )
+      answers[name]?.push(asked)
+    }
+    return {
+      ...client,
+      complete(request, call) {
+        note(call)
+        return client.complete(request, call)
+      },
+      async *stream(request, call) {
+        note(call)
+        yield* client.stream(request, call)
+        note(call)
+      },
+    }
+  }
+  const client = plan({ targets: [{ client: asking(a, 'a') }, { client: asking(b, 'b'), priority: 1 }] })
+  a.fail('upstream_error')
+  await client.complete(request)
+  t.strictSame(answers, { a: [[true, false]], b: [[false, false]] })
+  a.fail()
+  await readAll(client.stream(request))
+  t.strictSame(
+    answers.a?.slice(1),
+    [
+      [true, false],
+      [false, false],
+    ],
+    'not once it has begun to answer',
+  )
+  b.close(1)
+  await client.complete(request)
+  t.strictSame(answers.a?.slice(3), [[false, false]], 'nor while the other takes no requests')
+  b.close()
+  await client.complete(request, { signal: AbortSignal.abort() })
+  t.strictSame(answers.a?.slice(4), [[false, false]], 'nor when its client has left')
+})
+
+t.test('so is one of a plan that is itself a target', async (t) => {
+  const [a, b, other] = [fake('a'), fake('b'), fake('other')]
+  const seen: unknown[] = []
+  const last: LLMClient = {
+    ...b.client,
+    complete(request, call) {
+      seen.push(call?.hasFallback?.(new GatewayError('upstream_error', 'failed')))
+      return b.client.complete(request, call)
+    },
+  }
+  a.fail('upstream_error')
+  const inner = plan({ targets: [{ client: a.client }, { client: last, priority: 1 }] })
+  await plan({ targets: [{ client: inner }, { client: other.client, priority: 1 }] }).complete(request)
+  await inner.complete(request)
+  t.strictSame(seen, [true, false])
 })
 
 t.test('a plan is a target as well', async (t) => {

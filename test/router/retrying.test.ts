@@ -51,6 +51,24 @@ for (const [way, ask] of Object.entries(ways)) {
       t.equal(asked(), 3)
     })
 
+    t.test('is not asked again while another can be asked instead, which costs no budget', async (t) => {
+      const { client, asked } = scripted([down, lost, 'ok'])
+      const { call, retries } = heard()
+      const budget = new RetryBudget({ ratio: 0, perSecond: 0.1 })
+      const hasFallback = (failure: unknown): boolean => failure === lost
+      await t.rejects(ask(retrying(client, { ...quick, budget }), { ...call, hasFallback: () => true }), {
+        code: 'upstream_error',
+      })
+      t.equal(asked(), 1)
+      t.strictSame(retries, [])
+      t.ok(budget.take())
+      const other = scripted([down, lost, 'ok'])
+      await t.rejects(ask(retrying(other.client, quick), { ...call, hasFallback }), {
+        code: 'upstream_connection_lost',
+      })
+      t.equal(other.asked(), 2)
+    })
+
     t.test('is not asked again once the budget is spent, and the call hears of it', async (t) => {
       const { client, asked } = scripted([down])
       const { call, retries, spent } = heard()
