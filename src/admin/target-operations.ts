@@ -27,7 +27,7 @@ export const targetOperations = (states: TargetStates): AdminOperation[] => [
     tag: 'targets',
     summary: 'Take a target out',
     description:
-      'Every replica follows within 2 seconds. What has begun ends there; a model whose targets are all out answers 503 `target_drained`.',
+      'Every replica follows within 2 seconds. What has begun ends there; a model whose only target is out answers 503 `target_drained`, one whose several targets are all out 503 `no_target_available`.',
     params: TargetParams,
     response: Target,
     async answer({ params, admin, concerns }) {

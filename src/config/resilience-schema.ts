@@ -24,7 +24,12 @@ export const ModelTimeouts = Type.Object(
 export const ProviderRetries = Type.Object(
   {
     max: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 10, default: 2, description: 'Times that it is asked again; 0 for never.' }),
+      Type.Integer({
+        minimum: 0,
+        maximum: 10,
+        default: 2,
+        description: 'Times that it is asked again, if no other target can be asked instead; 0 for never.',
+      }),
     ),
     baseDelay: Type.Optional(
       Duration('The first pause is drawn between 0 and this, each later one up to twice as long.', '250ms'),

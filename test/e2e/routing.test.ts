@@ -231,9 +231,14 @@ t.test('when all fail the client is told the limit, and when to come back', asyn
     const answer = await gateway.post('/v1/chat/completions', { ...ask, stream })
     t.equal(answer.status, 429)
     t.equal(answer.headers.get('retry-after'), '7')
-    t.strictSame(servedBy(answer), ['two/b', '3'])
+    t.strictSame(servedBy(answer), ['two/b', '5'])
     t.match(await answer.json(), { error: { code: 'rate_limit_exceeded' } })
   }
+  t.strictSame(
+    [one, two, three].map(({ requests }) => requests.length / 2),
+    [1, 1, 3],
+    'only the last is asked again: the others had one to go on to',
+  )
   t.strictSame(
     gateway.requestLines().map(({ target }) => target),
     ['two/b', 'two/b'],
