@@ -283,7 +283,7 @@ t.test('targets', async (t) => {
   const refused = await gateway.post('/v1/chat/completions', ask)
   t.equal(refused.status, 503)
   t.equal(refused.headers.get('retry-after'), '60')
-  t.match(await refused.json(), { error: { code: 'target_drained' } })
+  t.match(await refused.json(), { error: { code: 'no_target_available' } })
   const available = async () =>
     ((await gateway.call('GET', '/admin/v1/models')).body.data as Json[]).map(({ id, available }) => [id, available])
   t.strictSame(await available(), [
@@ -296,6 +296,10 @@ t.test('targets', async (t) => {
   t.strictSame(await state(), ['openai/small in', 'openai/org/large in', 'openai/* in'])
   await gateway.call('POST', '/admin/v1/targets/openai/*/drain')
   t.strictSame(await state(), ['openai/small out', 'openai/org/large out', 'openai/* out'], 'a whole provider')
+  const one = await gateway.post('/v1/chat/completions', { ...ask, model: 'any/x' })
+  t.equal(one.status, 503)
+  t.equal(one.headers.get('retry-after'), '60')
+  t.match(await one.json(), { error: { code: 'target_drained' } }, 'an only target says itself that it is out')
 })
 
 t.test('every call is in the audit, the refused ones, too', async (t) => {

@@ -65,8 +65,10 @@ t.test('then lets one request try', async (t) => {
     t.ok(Number(breaker.waitMs()) > 0)
     breaker.succeed(pass)
     t.strictSame(states, ['open', 'half_open', 'closed'])
-    fail(3)
+    fail(2)
     t.equal(breaker.state, 'closed', 'and begins to count anew')
+    fail()
+    t.equal(breaker.state, 'open', 'with the one that tried')
   })
 
   t.test('which closes it as soon as it is seen to be alive, and counts when it breaks after that', async (t) => {
