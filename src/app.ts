@@ -11,6 +11,7 @@ import { hooks } from '../plugins/hooks.ts'
 import { type MetricsOptions, metrics } from '../plugins/metrics.ts'
 import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
+import { rateLimit } from '../plugins/rate-limit.ts'
 import { requestLog } from '../plugins/request-log.ts'
 import { store } from '../plugins/store.ts'
 import { tracing } from '../plugins/tracing.ts'
@@ -72,6 +73,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { enabled: isTraced, flushTimeout, ...traced } = config.tracing
   if (isTraced) await app.register(tracing, { ...traced, kinds, flushTimeoutMs: milliseconds(flushTimeout) })
   await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
+  await app.register(rateLimit, { limits: config.limits, leaseTime: config.store.leaseTime })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
   await app.register(modelRouter, { ...config, ...extension, contextWindow })
   await app.register(agentLoader, { loader: extension.agentLoader })

@@ -16,6 +16,7 @@ const areas = [
   'router',
   'tracing',
   'agent',
+  'limits',
   'config',
   'auth',
   'llm',

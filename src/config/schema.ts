@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import { LimitsConfig } from './limits-schema.ts'
+import { GatewayLimitsConfig, LimitsConfig } from './limits-schema.ts'
 import { Duration, options } from './schema-parts.ts'
 
 const ServerConfig = Type.Object(
@@ -121,6 +121,7 @@ const ModelConfig = Type.Object(
       ),
       { minItems: 1, description: 'Where its requests go, drawn by weight.' },
     ),
+    limits: Type.Optional(LimitsConfig),
     capabilities: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
     ),
@@ -167,6 +168,7 @@ const AgentConfig = Type.Object(
         options,
       ),
     ),
+    limits: Type.Optional(LimitsConfig),
     capabilities: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
     ),
@@ -325,6 +327,7 @@ export const ConfigSchema = Type.Object(
     ),
     conversations: ConversationsConfig,
     responses: ResponsesConfig,
+    limits: GatewayLimitsConfig,
     store: StoreConfig,
     metrics: MetricsConfig,
     tracing: TracingConfig,

@@ -46,15 +46,13 @@ export function configuredModels(
   const entries: ServerEntry[] =
     names.length === 0
       ? [{ model: 'demo/echo', client: createDemo(), capabilities: { demo: true } }]
-      : Object.entries(plans).map(([model, { targets, capabilities }]) => {
+      : Object.entries(plans).map(([model, { targets, limits, capabilities }]) => {
           const client = weighted(
             targets.map(({ model: target, weight = 1 }) => ({ client: clientFor(target), weight })),
           )
-          const contextWindow = shortestWindow(
-            targets.map(({ model: target }) => targetNamed(target)),
-            parts,
-          )
-          return { model, client, contextWindow, ...(capabilities ? { capabilities } : {}) }
+          const asked = targets.map(({ model: target }) => targetNamed(target))
+          const contextWindow = shortestWindow(asked, parts)
+          return { model, client, contextWindow, targets: asked, limits, ...(capabilities ? { capabilities } : {}) }
         })
   const router = new ModelRouter()
   for (const entry of entries) router.register(entry)
@@ -62,11 +60,16 @@ export function configuredModels(
     const route = router.find(agent.model)
     const asked = route ? servedBy(route) : clientFor(agent.model)
     const client = agentOf(model, agent, asked, parts)
-    const { capabilities } = agent
+    const { limits, capabilities } = agent
     const contextWindow = route
       ? () => route.entry.contextWindow?.(route.model)
       : shortestWindow([targetNamed(agent.model)], parts)
-    entries.push({ model, client, contextWindow, ...conversationOf(agent), ...(capabilities ? { capabilities } : {}) })
+    const targets = route ? targetsOf(route) : [targetNamed(agent.model)]
+    entries.push({
+      ...{ model, client, contextWindow, targets, limits },
+      ...conversationOf(agent),
+      ...(capabilities ? { capabilities } : {}),
+    })
   }
   return {
     entries,
@@ -90,6 +93,10 @@ function targetNamed(target: string): Target {
 /** Of a wildcard, the one model that is meant. */
 const servedBy = ({ entry, client, model }: Route): LLMClient =>
   entry.model.endsWith('*') ? pinned(client, model) : client
+
+/** Of a wildcard, at the one model that is meant. */
+const targetsOf = ({ entry, model }: Route): readonly Target[] | undefined =>
+  entry.targets?.map((target) => (target.model === '*' ? { ...target, model } : target))
 
 /** Of several targets the shortest, if all are known. */
 const shortestWindow =

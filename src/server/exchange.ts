@@ -56,6 +56,8 @@ export class Exchange {
   #costUsd: number | 'unknown' | undefined
   #attempts = 0
   #ended = false
+  #isOutlived = false
+  #over: ((costUsd: number | 'unknown' | undefined) => void) | undefined
 
   constructor(request: Request, { requestId, hooks, headers, prices, onEnd }: ExchangeOptions) {
     this.request = request
@@ -230,6 +232,7 @@ export class Exchange {
     if (this.#ended) return
     this.#ended = true
     this.#onEnd?.(this)
+    if (!this.#isOutlived) this.#settle()
     const { requestId, request, route, userId, model, provider, target, stream, usage } = this
     this.#hooks.emit('onResponse', {
       requestId,
@@ -247,6 +250,25 @@ export class Exchange {
       ...(usage === undefined ? {} : { usage }),
       ...(this.#costUsd === undefined ? {} : { costUsd: this.#costUsd }),
     })
+  }
+
+  /** What is to be done when the work on it is over, whoever still waits for it. Given what it cost; undefined when no model has answered. */
+  onceOver(settle: (costUsd: number | 'unknown' | undefined) => void): void {
+    this.#over = settle
+    if (this.#ended && !this.#isOutlived) this.#settle()
+  }
+
+  /** The work on it goes on until then, also when its client has its answer, or has left. */
+  outlivedBy(work: Promise<unknown>): void {
+    this.#isOutlived = true
+    const settle = (): void => this.#settle()
+    work.then(settle, settle)
+  }
+
+  #settle(): void {
+    const over = this.#over
+    this.#over = undefined
+    over?.(this.#costUsd)
   }
 
   /** Milliseconds since arrival. */
