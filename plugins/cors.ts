@@ -10,6 +10,7 @@ const exposedHeaders = [
   'x-conversation-id',
   'x-signalbox-resume',
   'x-signalbox-warning',
+  ...['limit', 'remaining', 'reset'].flatMap((what) => ['requests', 'tokens'].map((of) => `x-ratelimit-${what}-${of}`)),
 ]
 
 export interface CorsOptions {

@@ -51,7 +51,7 @@ export class SlidingWindow {
       excess -= taken
       if (excess <= 0) return (step + steps + 1) * this.#stepMs - now
     }
-    return this.resetMs(now)
+    return Math.max(1, this.resetMs(now))
   }
 
   /** Milliseconds until nothing is taken, if nothing more is. */
