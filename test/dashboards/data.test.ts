@@ -35,12 +35,13 @@ t.test('the load does what panels of failures are there for', async (t) => {
   for (const prometheus of [bare, labelled]) {
     await until(async () => {
       const seen = await prometheus.query('sum by (code) (rate(signalbox_errors_total[10s])) > 0')
-      return seen.length >= 7
+      return seen.length >= 8
     }, 'failures of every kind were scraped twice')
   }
   const codes = async (metric: string, label: string): Promise<(string | undefined)[]> =>
     (await bare.query(`sum by (${label}) (${metric})`)).map(({ metric }) => metric[label]).sort()
   t.strictSame(await codes('signalbox_errors_total', 'code'), [
+    'concurrency_limit_exceeded',
     'invalid_api_key',
     'model_not_found',
     'rate_limit_exceeded',
@@ -50,7 +51,13 @@ t.test('the load does what panels of failures are there for', async (t) => {
     'upstream_timeout',
   ])
   t.strictSame(await codes('signalbox_client_disconnects_total', 'phase'), ['before_answer', 'streaming'])
-  t.strictSame(await codes('signalbox_store_operations_total', 'part'), ['events', 'index', 'leases', 'values'])
+  t.strictSame(await codes('signalbox_store_operations_total', 'part'), [
+    'events',
+    'index',
+    'leases',
+    'limits',
+    'values',
+  ])
 })
 
 for (const board of boards.values()) {

@@ -15,6 +15,8 @@ export interface Load {
 }
 
 const other = { user: 'search', key: 'sk-search-to-gateway' }
+/** One request at a time. */
+const tight = { user: 'search', key: 'sk-tight-to-gateway', limits: { concurrentRequests: 1 } }
 /** A word of the prompt decides what the provider does. */
 const behaviours: Record<string, up.Behaviour> = {
   FAIL: up.failWith(500),
@@ -56,14 +58,14 @@ export async function startLoad(t: Owner): Promise<Load> {
       ],
     },
     config: {
-      auth: { keys: [{ key: CLIENT_KEY, user: 'checkout' }, other] },
+      auth: { keys: [{ key: CLIENT_KEY, user: 'checkout' }, other, tight] },
       providers: {
         openai: { kind, baseURL, apiKey: 'k' },
         lab: { kind, baseURL },
         hasty: { kind, baseURL, timeouts: { firstToken: '100ms', total: '2s' } },
       },
       models: {
-        fast: { targets: [{ model: 'openai/small' }] },
+        fast: { targets: [{ model: 'openai/small' }], limits: { requestsPerMinute: 1_000_000 } },
         large: { targets: [{ model: 'openai/large' }, { model: 'lab/large' }] },
         hasty: { targets: [{ model: 'hasty/small' }] },
         'lab/*': { targets: [{ model: 'lab/*' }] },
@@ -144,6 +146,8 @@ export async function startLoad(t: Owner): Promise<Load> {
         say('SLOW', streamed, { leaveMs: 300 }),
         say('hello', { model: 'nobody' }),
         say('hello', {}, as('sk-wrong')),
+        say('hello', {}, as(tight.key)),
+        say('hello', {}, as(tight.key)),
         say('RUDE', { model: 'helpdesk' }),
         say('hello', { model: 'helpdesk', tools: [external] }),
       ])
