@@ -38,7 +38,7 @@ export function appliedLimits(limited: readonly Limited[], { tokens, usd = 0, is
     const add = (limit: AppliedLimit['limit'], cap: number | undefined, amount: number, unit = 1): void => {
       if (cap === undefined) return
       const whole = Math.max(1, Math.round(cap * unit))
-      const wanted = Math.ceil(amount * unit)
+      const wanted = unit === 1 ? Math.ceil(amount) : Math.round(amount * unit)
       applied.push({ limit, scope, id, cap: whole, amount: isAssumed ? Math.min(wanted, whole) : wanted })
     }
     add('requests', limits.requestsPerMinute, 1)

@@ -83,7 +83,7 @@ export const nano = 1_000_000_000
 export function differences({ limits }: Pick<Reservation, 'limits'>, { tokens, usd }: Actual): number[] {
   return limits.map(({ limit, amount }) => {
     if (limit === 'tokens') return tokens === undefined ? 0 : Math.ceil(tokens) - amount
-    if (limit === 'usd_day' || limit === 'usd_month') return usd === undefined ? 0 : Math.ceil(usd * nano) - amount
+    if (limit === 'usd_day' || limit === 'usd_month') return usd === undefined ? 0 : Math.round(usd * nano) - amount
     return 0
   })
 }

@@ -89,7 +89,7 @@ export class RedisLimiter implements Limiter {
   /** @throws StoreUnavailable while Redis is away, and one of the limits is closed then */
   async reserve(limits: readonly AppliedLimit[]): Promise<Reservation | Refusal> {
     const id = crypto.randomUUID()
-    if (limits.length === 0) return { granted: true, id: '', limits, uses: [] }
+    if (limits.length === 0) return { granted: true, id: `late:${id}`, limits, uses: [] }
     const keys = [openKey, ...limits.map((limit) => keyOf(nameOf(limit)))]
     const args = limits.flatMap(({ limit, cap, amount }) => [kinds[limit], cap, amount])
     const times = [this.#leaseMs, settleableMs, this.#stepMs, ...monthsAround(Date.now())]
@@ -112,7 +112,7 @@ export class RedisLimiter implements Limiter {
       return this.#settle(afterwards(reservation), actual)
     }
     // There was nothing to take, and nobody to count for.
-    if (reservation.id === '' && actual.keyId === undefined) return
+    if (reservation.limits.length === 0 && actual.keyId === undefined) return
     this.#held.release(reservation.id)
     await this.#settle({ madeAt: '', month: '', ...reservation }, actual)
   }
@@ -155,9 +155,7 @@ export class RedisLimiter implements Limiter {
     const until = performance.now() + patienceMs
     try {
       for (let pause = 250; ; pause = Math.min(2 * pause, 5000)) {
-        // Without an id nobody could tell whether it was done before: it is sent once, when there is somebody to hear it.
-        const isReady = reservation.id !== '' || this.#connection.status === 'ready'
-        if (isReady && ((await this.#isSettled(reservation, actual)) || reservation.id === '')) return
+        if (await this.#isSettled(reservation, actual)) return
         if (this.#isClosed || performance.now() > until) return
         await sleep(pause, undefined, { ref: false })
       }
@@ -172,7 +170,7 @@ export class RedisLimiter implements Limiter {
     const { keyId, tokens = 0, usd = 0 } = actual
     const keys = [openKey, keyId === undefined ? openKey : usageKey(keyId)]
     const args: (string | number)[] = [id, this.#stepMs, madeAt, month, usageMs, ...monthsAround(Date.now())]
-    args.push(keyId === undefined ? 0 : 1, Math.ceil(tokens), Math.ceil(usd * nano), settleableMs)
+    args.push(keyId === undefined ? 0 : 1, Math.ceil(tokens), Math.round(usd * nano), settleableMs)
     for (const [n, limit] of limits.entries()) {
       // A request that was served, or tried, is one, whatever came of it.
       if (limit.limit === 'requests' && actual !== undone) continue
@@ -224,9 +222,9 @@ type Commands<Result> = Parameters<typeof RedisConnection.prototype.run<Result>>
 const kinds = { requests: 'rate', tokens: 'rate', concurrency: 'slots', usd_day: 'day', usd_month: 'month' } as const
 
 /** What was spent in an outage is charged to the budgets when it is over. */
-const afterwards = ({ limits }: Reservation): Recorded => ({
+const afterwards = ({ id, limits }: Reservation): Recorded => ({
   granted: true,
-  id: '',
+  id: `late:${id}`,
   limits: limits
     .filter(({ limit }) => limit === 'usd_day' || limit === 'usd_month')
     .map((one) => ({ ...one, amount: 0 })),

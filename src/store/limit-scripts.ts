@@ -143,7 +143,7 @@ return answer
 
 /*
  * KEYS: open, the usage of the key, then each limit.
- * ARGV: 1 the id of the reservation, empty for none, 2 the length of a step, 3 when it was made, 4 the beginning of the month in which
+ * ARGV: 1 the id of the reservation, with `late:` before it where there was none, 2 the length of a step, 3 when it was made, 4 the beginning of the month in which
  * it was, both empty where nobody has heard of it, 5 how long usage is kept, 6-9 beginnings of months, 10 how many requests to count (0 for nobody), 11 tokens, 12 billionths
  * of a USD, 13 how long a reservation may be settled without being held, then of each limit: its kind, and how much more than
  * reserved was taken, or less.
@@ -151,7 +151,15 @@ return answer
 const settle = `${clock}
 -- Only once; and not after a Redis that has lost everything, which knows nothing of it.
 local openUntil = redis.call('ZSCORE', KEYS[1], ARGV[1])
-local isOpen = ARGV[1] == '' or redis.call('ZREM', KEYS[1], ARGV[1]) == 1
+local isLate = string.sub(ARGV[1], 1, 5) == 'late:'
+local isOpen
+if isLate then
+  -- Nobody has reserved anything: that it is settled is kept for a while instead.
+  isOpen = redis.call('ZADD', KEYS[1], 'NX', now + ARGV[13], ARGV[1]) == 1
+  redis.call('PEXPIRE', KEYS[1], ARGV[13])
+else
+  isOpen = redis.call('ZREM', KEYS[1], ARGV[1]) == 1
+end
 local size, madeAt = tonumber(ARGV[2]), tonumber(ARGV[3]) or (openUntil or now) - ARGV[13]
 local step = math.floor(now / size)
 for n = 3, #KEYS do
@@ -175,7 +183,7 @@ for n = 3, #KEYS do
     if kind == 'month' then period = tonumber(ARGV[4]) or months(6) end
     if tonumber(redis.call('HGET', key, 'period') or 0) == period then
       redis.call('HINCRBY', key, 'spent', difference)
-    elseif ARGV[1] == '' then
+    elseif isLate then
       -- What was spent without asking may be the first of its period.
       local month, monthEnd = months(6)
       local current, over = day, day + 86400000
