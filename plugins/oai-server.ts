@@ -51,6 +51,7 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       ...(app.authPlugin ? { auth: app.authPlugin } : {}),
       ...(app.agentLoader ? { agentLoader: app.agentLoader } : {}),
       ...(app.conversationLoader ? { conversationLoader: app.conversationLoader } : {}),
+      ...(app.hasDecorator('limiter') ? { limiter: app.limiter } : {}),
       hooks: app.hooks,
       router: app.modelRouter,
       readiness: app.readiness,

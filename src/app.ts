@@ -11,6 +11,7 @@ import { hooks } from '../plugins/hooks.ts'
 import { type MetricsOptions, metrics } from '../plugins/metrics.ts'
 import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
+import { rateLimit } from '../plugins/rate-limit.ts'
 import { requestLog } from '../plugins/request-log.ts'
 import { store } from '../plugins/store.ts'
 import { tracing } from '../plugins/tracing.ts'
@@ -80,6 +81,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     await app.register(storedKeys, { configured, inMemory: config.store.kind === 'memory' })
   }
   await app.register(auth, { auth: app.storedKeys?.auth ?? configured })
+  await app.register(rateLimit, { limits: config.limits, leaseTime: config.store.leaseTime })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
   const targetSwitch = config.admin.enabled ? new TargetSwitch() : undefined
   await app.register(modelRouter, {

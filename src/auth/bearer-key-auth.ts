@@ -1,5 +1,5 @@
 import { hash, timingSafeEqual } from 'node:crypto'
-import type { AuthPlugin, AuthVerifyResult } from './auth-plugin.ts'
+import type { AuthPlugin, AuthVerifyResult, KeyLimits } from './auth-plugin.ts'
 
 /** One key: in clear, or as the hex SHA-256 of it, so that a configuration need not hold it. */
 export interface BearerKey {
@@ -9,6 +9,8 @@ export interface BearerKey {
   user?: string
   /** Ids and patterns of the models that the key may use. Default: all. */
   models?: readonly string[]
+  /** What may be used with it. Default: no limits of its own. */
+  limits?: KeyLimits
 }
 
 export interface BearerKeyAuthOptions {
@@ -52,13 +54,14 @@ export class BearerKeyAuth implements AuthPlugin {
     return stored.result
   }
 
-  #add({ key, sha256, user, models }: BearerKey): void {
+  #add({ key, sha256, user, models, limits }: BearerKey): void {
     if (!key && !sha256) throw new Error('an API key needs its text or its sha256')
     if (sha256 && !/^[\da-f]{64}$/i.test(sha256)) throw new Error('sha256 must be 64 hexadecimal digits')
     const hex = key ? hash('sha256', key) : String(sha256).toLowerCase()
     if (this.#keys.has(hex)) throw new Error('the same API key is listed twice')
     const result: AuthVerifyResult = { userId: user ?? anonymousUser(key, hex) }
     if (models) result.metadata = { models }
+    if (limits) Object.assign(result, { keyId: `key_${hex.slice(0, 16)}`, limits })
     this.#keys.set(hex, { digest: Buffer.from(hex, 'hex'), result })
   }
 }

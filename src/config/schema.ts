@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { AdminConfig } from './admin-schema.ts'
 import { CacheConfig } from './cache-schema.ts'
-import { LimitsConfig } from './limits-schema.ts'
+import { GatewayLimitsConfig, LimitsConfig } from './limits-schema.ts'
 import { planFields, targetFields } from './plan-schema.ts'
 import { BreakerConfig, ModelRetries, ModelTimeouts, ProviderRetries, ProviderTimeouts } from './resilience-schema.ts'
 import { Duration, options } from './schema-parts.ts'
@@ -122,6 +122,7 @@ const ModelConfig = Type.Object(
     ...planFields,
     timeouts: Type.Optional(ModelTimeouts),
     retries: Type.Optional(ModelRetries),
+    limits: Type.Optional(LimitsConfig),
     capabilities: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
     ),
@@ -168,6 +169,7 @@ const AgentConfig = Type.Object(
         options,
       ),
     ),
+    limits: Type.Optional(LimitsConfig),
     capabilities: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
     ),
@@ -326,6 +328,7 @@ export const ConfigSchema = Type.Object(
     ),
     conversations: ConversationsConfig,
     responses: ResponsesConfig,
+    limits: GatewayLimitsConfig,
     store: StoreConfig,
     metrics: MetricsConfig,
     tracing: TracingConfig,

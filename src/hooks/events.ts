@@ -6,6 +6,9 @@ import type {
   ConversationReport,
   FallbackReason,
   GuardrailReport,
+  LimitName,
+  LimitScope,
+  LimitUse,
   RetryReport,
   StoreReport,
   Target,
@@ -115,6 +118,10 @@ export interface HookEvents {
   onTool: { requestId: string; model?: string } & ToolReport
   /** A guardrail has stopped a turn. */
   onGuardrail: { requestId: string; model?: string } & GuardrailReport
+  /** A request was refused, since it would have passed a limit: a key's, a model's, or the gateway's. */
+  onRateLimited: { requestId: string; userId: string | null; model?: string; limit: LimitName; scope: LimitScope }
+  /** What is used of each limit that a request falls under, now that it was admitted, or refused. */
+  onLimits: { requestId: string; model?: string; uses: readonly LimitUse[] }
   /** The gateway, or an upstream on its behalf, failed (status 500 and above). `error` is for logs, never for clients. */
   onError: { requestId: string; error: unknown }
   /** A request is over: its last byte was produced, or its client has left. Emitted exactly once per request. */

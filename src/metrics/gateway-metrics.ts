@@ -4,6 +4,7 @@ import { providerName } from '../provider-name.ts'
 import { Exposition, type Scrape } from './exposition.ts'
 import { createGauges, createInstruments, type Exemplar, type Readings } from './instruments.ts'
 import { codeOf, LabelValues, methodOf, other, statusClassOf } from './label-values.ts'
+import { LimitUses } from './limit-uses.ts'
 import { OpenRequests } from './open-requests.ts'
 import { runtimeMetrics } from './runtime-metrics.ts'
 import { TopUsers } from './top-users.ts'
@@ -38,6 +39,7 @@ export class GatewayMetrics {
   readonly #hooks: HookBus
   readonly #open = new OpenRequests()
   readonly #instruments = createInstruments()
+  readonly #limitUses = new LimitUses()
   readonly #users: TopUsers | undefined
   readonly #exposition: Exposition
   readonly #idsOf: GatewayMetricsOptions['idsOf']
@@ -71,6 +73,7 @@ export class GatewayMetrics {
       ...Object.values(this.#instruments),
       ...createGauges(readings, options.version),
       ...(this.#users?.metrics ?? []),
+      ...this.#limitUses.metrics,
       ...runtimeMetrics(),
     ])
     this.#listen()
@@ -92,7 +95,8 @@ export class GatewayMetrics {
 
   #listen(): void {
     const { adminCalls, authFailures, backgroundEnds, cacheRequests, conversations, errors } = this.#instruments
-    const { guardrailStops, listenerErrors, retries, retriesDenied, toolCalls, warnings } = this.#instruments
+    const { guardrailStops, listenerErrors, rateLimited, retries, retriesDenied, toolCalls, warnings } =
+      this.#instruments
     const open = this.#open
     this.#on('onRequest', ({ requestId }) => open.begin(requestId))
     this.#on('onRoute', ({ requestId, route, isAgent }) => {
@@ -124,6 +128,8 @@ export class GatewayMetrics {
     )
     this.#on('onConversation', ({ operation, outcome }) => conversations.inc({ operation, outcome }))
     this.#on('onStore', (operation) => this.#stored(operation))
+    this.#on('onRateLimited', ({ limit, scope }) => rateLimited.inc({ limit, scope }))
+    this.#on('onLimits', (uses) => this.#limitUses.note(uses))
     this.#on('onWarning', ({ model = other }) => warnings.inc({ model }))
     this.#on('onAdmin', ({ action, outcome }) => adminCalls.inc({ action, outcome }))
     this.#on('onListenerError', ({ event }) => listenerErrors.inc({ event }))

@@ -197,6 +197,12 @@ export function createInstruments() {
       'operation',
     ),
     adminCalls: counter('signalbox_admin_calls_total', 'Calls of the admin API.', 'action', 'outcome'),
+    rateLimited: counter(
+      'signalbox_rate_limited_total',
+      'Requests that were refused, since they would have passed a limit.',
+      'limit',
+      'scope',
+    ),
     warnings: counter('signalbox_warnings_total', 'Requests that were not served quite as asked.', 'model'),
     listenerErrors: counter('signalbox_listener_errors_total', 'Hook listeners that failed.', 'event'),
   }

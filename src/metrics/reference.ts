@@ -1,5 +1,6 @@
 import { type Metric, Registry } from 'prom-client'
 import { createGauges, createInstruments } from './instruments.ts'
+import { LimitUses } from './limit-uses.ts'
 import { TopUsers } from './top-users.ts'
 
 /** The gateway's metrics as a Markdown table, one row each, from their definitions. */
@@ -11,6 +12,7 @@ export function metricsReference(): string {
     ...Object.values(createInstruments()),
     ...createGauges(readings, 'version'),
     ...new TopUsers(1).metrics,
+    ...new LimitUses().metrics,
   ]
   for (const metric of metrics) registry.registerMetric(metric)
   const rows = registry.getMetricsAsArray().map((metric) => {

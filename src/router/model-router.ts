@@ -2,8 +2,9 @@ import { AgentLoop } from '../agent/agent-loop.ts'
 import type { TruncateLimits } from '../agent/conversation-history.ts'
 import type { AgentTool } from '../agent/tool.ts'
 import { withoutTools } from '../agent/without-tools.ts'
+import type { KeyLimits } from '../auth/auth-plugin.ts'
 import { GatewayError } from '../server/errors.ts'
-import type { LLMClient } from '../types.ts'
+import type { LLMClient, Target } from '../types.ts'
 
 /** The registration of one model. */
 export interface ServerEntry {
@@ -17,6 +18,10 @@ export interface ServerEntry {
   allowExternalTools?: boolean
   /** What of a conversation with it is sent and kept; false when it has none. Default: everything. */
   conversation?: TruncateLimits | false
+  /** What all requests for it together may use. Default: no limits of its own. */
+  limits?: KeyLimits | undefined
+  /** Whom it may ask, for an estimate of what a request will cost; `*` for the model that is asked for. Default: its client. */
+  targets?: readonly Target[] | undefined
   /** Shown at `GET /v1/models`, beside what is known. */
   capabilities?: Readonly<Record<string, unknown>>
   /** Tokens of prompt and answer together, shown at `GET /v1/models`: of what a wildcard has matched, else of the id. */

@@ -30,6 +30,7 @@ export async function streamDetached(
   const chunks = await ChunkStream.open(exchange, context, client, asked, run.call).finally(untie)
   const events = new Detached(run.events(chunks, asked))
   context.backgroundRuns.add(run.key, run, events.over)
+  exchange.outlivedBy(events.over)
   exchange.addHeader(resumeHeader, `/v1/chat/completions/${kept.id}`)
   return exchange.eventStream(
     new EventStream(events, {

@@ -3,6 +3,7 @@ import type { HiddenSteps } from '../agent/hidden-steps.ts'
 import type { AgentLoaderPlugin } from '../agent/loaders.ts'
 import type { CompletionRecords } from '../completions/completion-records.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
+import type { Limiter } from '../limits/limiter.ts'
 import type { ConversationRecords } from '../responses/conversation-records.ts'
 import type { ResponseRecords } from '../responses/response-records.ts'
 import type { ModelRouter } from '../router/model-router.ts'
@@ -18,6 +19,8 @@ export interface ServerContext {
   readonly hooks: HookBus
   readonly readiness: Readiness
   readonly limits: BodyLimits
+  /** Undefined where nothing is limited. */
+  readonly limiter: Limiter | undefined
   /** A silent stream sends a comment this often, in milliseconds. */
   readonly keepAliveMs: number
   readonly streamChunkChars: number

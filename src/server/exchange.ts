@@ -68,6 +68,8 @@ export class Exchange {
   #isCacheTold = false
   #isRouted = false
   #ended = false
+  #isOutlived = false
+  #over: ((costUsd: number | 'unknown' | undefined) => void) | undefined
 
   constructor(request: Request, { requestId, startedAt, hooks, headers, prices, onEnd }: ExchangeOptions) {
     this.request = request
@@ -154,6 +156,11 @@ export class Exchange {
     this.#headers = { ...this.#headers, [name]: value }
   }
 
+  /** Its answer was there already: nobody bills it. */
+  get isCopy(): boolean {
+    return this.#cache?.isBilled === false
+  }
+
   get ended(): boolean {
     return this.#ended
   }
@@ -235,7 +242,7 @@ export class Exchange {
   /** Reports what the model delivered, and what it cost. */
   complete(): void {
     const { requestId, userId, model = '_other', provider = '_other', stream, usage, firstTokenMs } = this
-    const cached = this.#cache?.isBilled === false
+    const cached = this.isCopy
     const costUsd = cached ? 0 : this.bill.total(usage, this.askedTarget)
     const keyId = this.principal?.keyId
     this.#costUsd = costUsd
@@ -261,6 +268,7 @@ export class Exchange {
     this.#ended = true
     this.#onEnd?.(this)
     this.#tellCache()
+    if (!this.#isOutlived) this.#settle()
     const { requestId, request, route, userId, model, provider, target, stream, usage } = this
     this.#hooks.emit('onResponse', {
       requestId,
@@ -312,6 +320,25 @@ export class Exchange {
       ...(usage === undefined ? {} : { usage }),
       ...(this.#costUsd === undefined ? {} : { costUsd: this.#costUsd }),
     })
+  }
+
+  /** What is to be done when the work on it is over, whoever still waits for it. Given what it cost; undefined when no model has answered. */
+  onceOver(settle: (costUsd: number | 'unknown' | undefined) => void): void {
+    this.#over = settle
+    if (this.#ended && !this.#isOutlived) this.#settle()
+  }
+
+  /** The work on it goes on until then, also when its client has its answer, or has left. */
+  outlivedBy(work: Promise<unknown>): void {
+    this.#isOutlived = true
+    const settle = (): void => this.#settle()
+    work.then(settle, settle)
+  }
+
+  #settle(): void {
+    const over = this.#over
+    this.#over = undefined
+    over?.(this.#costUsd)
   }
 
   /** Milliseconds since arrival. */

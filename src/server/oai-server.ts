@@ -5,6 +5,7 @@ import type { AuthPlugin, AuthVerifyResult } from '../auth/auth-plugin.ts'
 import { authenticate } from '../auth/authenticate.ts'
 import { CompletionRecords } from '../completions/completion-records.ts'
 import { HookBus } from '../hooks/hook-bus.ts'
+import type { Limiter } from '../limits/limiter.ts'
 import { ConversationRecords } from '../responses/conversation-records.ts'
 import { ResponseRecords } from '../responses/response-records.ts'
 import { ModelRouter, type ServerEntry } from '../router/model-router.ts'
@@ -90,6 +91,8 @@ export interface OaiServerOptions {
   hiddenStepsPersistence?: Persistence
   /** What calls cost. Default: unknown. */
   prices?: Prices
+  /** What keeps the limits of keys, models and the gateway. Default: none, and nothing is limited. */
+  limiter?: Limiter | undefined
   limits?: Partial<BodyLimits>
   /** A stream that is silent this long, in milliseconds, gets a comment. Default 15 000. */
   keepAliveMs?: number
@@ -201,6 +204,7 @@ export class OaiServer {
       router: this.router,
       hooks: this.hooks,
       readiness: options.readiness ?? new Readiness(),
+      limiter: options.limiter,
       limits: { ...defaultBodyLimits, ...options.limits },
       keepAliveMs: options.keepAliveMs ?? 15_000,
       streamChunkChars: options.streamChunkChars ?? 40,

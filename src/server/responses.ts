@@ -11,6 +11,8 @@ import { Detached, tied } from './detached.ts'
 import { dispatch } from './dispatch.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
+import { ofResponse } from './expected-usage.ts'
+import { reserve } from './reserve.ts'
 import { type Basis, basisOf } from './response-basis.ts'
 import { followResponse } from './response-follow.ts'
 import { nativeOrder, type Order, translatedOrder } from './response-order.ts'
@@ -48,6 +50,9 @@ async function respond(
   const { model, user } = body
   const addressed = user == null ? { model } : { model, user }
   const { client, request } = await dispatch(exchange, context, addressed, basis.name)
+  const expected = () => ofResponse(body, [...basis.items, ...input])
+  const reserved = reserve(exchange, context, { client, model: request.model, expected })
+  if (reserved) await reserved
   const asked = { id, body, model: request.model, earlier: basis.items, input }
   if (client.responses) return make(exchange, context, body, plan, nativeOrder(client.responses, asked))
   const options = {
@@ -107,7 +112,10 @@ async function streamed<Chunk>(
   })
   const made = run.events(Promise.resolve(chunks))
   const detached = run.isDetached ? new Detached(made) : undefined
-  if (detached) context.backgroundRuns.add(eventsKey(exchange.userId, run.builder.id), run, detached.over)
+  if (detached) {
+    context.backgroundRuns.add(eventsKey(exchange.userId, run.builder.id), run, detached.over)
+    exchange.outlivedBy(detached.over)
+  }
   return exchange.eventStream(
     new EventStream(detached ?? made, {
       named: true,
@@ -141,7 +149,9 @@ async function inBackground<Chunk>(
   const opening = ChunkStream.from(exchange, context, source, call)
   // It may fail before the run asks for it.
   opening.catch(() => {})
-  context.backgroundRuns.add(eventsKey(exchange.userId, builder.id), run, run.finish(opening))
+  const making = run.finish(opening)
+  context.backgroundRuns.add(eventsKey(exchange.userId, builder.id), run, making)
+  exchange.outlivedBy(making)
   if (!isStreamed) return exchange.json(200, queued)
   // It is made all the same.
   return followResponse(exchange, context, builder.id, 0).catch((error: unknown) => exchange.fail(error))

@@ -135,3 +135,13 @@ t.test('a key that is listed twice is refused: whose would it be?', async (t) =>
     },
   )
 })
+
+t.test('a key with limits has a name of its own, which does not give it away', async (t) => {
+  const limits = { requestsPerMinute: 5 }
+  const auth = new BearerKeyAuth({
+    keys: ['sk-one-0001', 'sk-two-0002'].map((key) => ({ key, user: 'alice', limits })),
+  })
+  const [one, two] = ['sk-one-0001', 'sk-two-0002'].map((key) => auth.verifyKey(key))
+  t.match(one, { userId: 'alice', keyId: /^key_[\da-f]{16}$/, limits })
+  t.not(one?.keyId, two?.keyId)
+})

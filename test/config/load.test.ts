@@ -41,6 +41,12 @@ t.test('an empty configuration is the defaults', async (t) => {
         agents: {},
         conversations: { ttl: '30d', loaderTimeout: '5s' },
         responses: { ttl: '30d' },
+        limits: {
+          whenStoreIsDown: { requests: 'local', tokens: 'local', concurrency: 'local', budgets: 'local' },
+          localShare: 1,
+          outputTokens: 1024,
+          countUsage: false,
+        },
         store: {
           kind: 'memory',
           keyPrefix: 'signalbox:',
