@@ -8,6 +8,8 @@ import { drain } from '../plugins/drain.ts'
 import { answerMalformedRequest, answerUnreadable, errors } from '../plugins/errors.ts'
 import { health } from '../plugins/health.ts'
 import { hooks } from '../plugins/hooks.ts'
+import { liveConfig } from '../plugins/live-config.ts'
+import { liveParts } from '../plugins/live-parts.ts'
 import { type MetricsOptions, metrics } from '../plugins/metrics.ts'
 import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
@@ -16,6 +18,7 @@ import { store } from '../plugins/store.ts'
 import { tracing } from '../plugins/tracing.ts'
 import type { AuthPlugin } from './auth/auth-plugin.ts'
 import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
+import { kindsOf, targetsOf } from './config/named.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { createCatalog } from './engine/catalog.ts'
 import type { Extension } from './extension.ts'
@@ -26,6 +29,8 @@ export interface AppOptions {
   config: Config
   /** What the configuration's extension module exports. */
   extension?: Extension
+  /** Reads the configuration again, for a reload. Default: it stays as it is. */
+  load?: (() => Promise<Config>) | undefined
   /** Default: the extension's, then the keys of the configuration. */
   auth?: AuthPlugin
   /** Default: pino on standard output, at the configured level. */
@@ -36,7 +41,8 @@ export interface AppOptions {
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, extension = {} } = options
   const { server, conversations, responses } = config
-  const keys = config.auth && new BearerKeyAuth(config.auth)
+  const keys = config.auth && new BearerKeyAuth({ keys: config.auth.keys ?? [] })
+  const decides = options.auth ?? extension.auth ?? keys
   const kinds = kindsOf(config.providers)
   const catalog = createCatalog(config.catalog, kinds)
   // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
@@ -62,6 +68,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   // Node refuses what it does not know with a bare 417; RFC 9110 (10.1.1) lets us ignore it.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   await app.register(hooks)
+  await app.register(liveConfig, { config, load: options.load })
   await app.register(errors)
   await app.register(requestLog)
   await app.register(cors, server.cors)
@@ -71,7 +78,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { persistence, leases, eventLog, index } = app.store
   const { enabled: isTraced, flushTimeout, ...traced } = config.tracing
   if (isTraced) await app.register(tracing, { ...traced, kinds, flushTimeoutMs: milliseconds(flushTimeout) })
-  await app.register(auth, { auth: options.auth ?? extension.auth ?? keys })
+  await app.register(auth, { auth: decides })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
   await app.register(modelRouter, { ...config, ...extension, contextWindow })
   await app.register(agentLoader, { loader: extension.agentLoader })
@@ -95,6 +102,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },
     keepAliveMs: milliseconds(server.keepAlive),
   })
+  await app.register(liveParts, { keys: decides === keys ? keys : undefined, kinds })
   await app.register(drain, { timeoutMs: milliseconds(server.drainTimeout) })
   return app
 }
@@ -105,16 +113,7 @@ const lockTimeoutOf = ({ server, conversations }: Config): number =>
     ? Math.min(10_000, (milliseconds(server.keepAlive) * 2) / 3)
     : milliseconds(conversations.lockTimeout)
 
-const metricsOf = ({ metrics: { port, host, users }, server, models = {}, agents }: Config): MetricsOptions => ({
-  port,
-  host: host ?? server.host,
-  targets: [
-    ...Object.values(models).flatMap(({ targets }) => targets.map(({ model }) => model)),
-    ...Object.values(agents).map(({ model }) => model),
-  ],
-  ...(users.enabled ? { topUsers: users.top } : {}),
-})
-
-/** What providers with names of their own are, for those who know providers by their usual names. */
-const kindsOf = (providers: Config['providers']): Record<string, string> =>
-  Object.fromEntries(Object.entries(providers).flatMap(([name, { kind }]) => (kind ? [[name, kind]] : [])))
+const metricsOf = (config: Config): MetricsOptions => {
+  const { port, host = config.server.host, users } = config.metrics
+  return { port, host, targets: targetsOf(config), ...(users.enabled ? { topUsers: users.top } : {}) }
+}

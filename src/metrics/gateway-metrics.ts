@@ -1,5 +1,6 @@
 import type { HookEvents } from '../hooks/events.ts'
 import type { HookBus, HookListener, HookName } from '../hooks/hook-bus.ts'
+import { ConfigMetrics } from './config-metrics.ts'
 import { Exposition, type Scrape } from './exposition.ts'
 import { createGauges, createInstruments, type Exemplar, type Readings } from './instruments.ts'
 import { codeOf, LabelValues, methodOf, other, statusClassOf } from './label-values.ts'
@@ -14,6 +15,8 @@ export interface GatewayMetricsOptions extends Omit<Readings, 'inFlight' | 'open
   idsOf?: (requestId: string) => TraceIds | undefined
   /** `provider/model` of the targets that the configuration names. Others have a label once they have answered. */
   targets?: Iterable<string>
+  /** Of the configuration that the gateway starts with. Default: nothing is told of configurations. */
+  revision?: string
   /** Tokens and cost by user, for this many of them. Default: none. */
   topUsers?: number
 }
@@ -34,6 +37,7 @@ export class GatewayMetrics {
   readonly #open = new OpenRequests()
   readonly #instruments = createInstruments()
   readonly #users: TopUsers | undefined
+  readonly #config: ConfigMetrics | undefined
   readonly #exposition: Exposition
   readonly #idsOf: GatewayMetricsOptions['idsOf']
   readonly #targets: LabelValues
@@ -47,17 +51,16 @@ export class GatewayMetrics {
     this.#idsOf = options.idsOf
     const targets = [...(options.targets ?? [])]
     this.#targets = new LabelValues(mostUnnamed, targets)
-    this.#providers = new LabelValues(
-      mostUnnamed,
-      targets.map((target) => target.split('/', 1)[0] ?? target),
-    )
+    this.#providers = new LabelValues(mostUnnamed, targets.map(providerOf))
     this.#users = options.topUsers === undefined ? undefined : new TopUsers(options.topUsers)
+    this.#config = options.revision === undefined ? undefined : new ConfigMetrics(options.revision)
     const open = this.#open
     const readings = { ...options, inFlight: () => open.size, openStreams: () => open.streams }
     this.#exposition = new Exposition([
       ...Object.values(this.#instruments),
       ...createGauges(readings, options.version),
       ...(this.#users?.metrics ?? []),
+      ...(this.#config?.metrics ?? []),
       ...runtimeMetrics(),
     ])
     this.#listen()
@@ -70,6 +73,12 @@ export class GatewayMetrics {
   /** `accept`: the header of that name. */
   scrape(accept?: string): Promise<Scrape> {
     return this.#exposition.scrape(accept)
+  }
+
+  /** `provider/model` of targets that the configuration names now, too. */
+  know(targets: readonly string[]): void {
+    this.#targets.know(targets)
+    this.#providers.know(targets.map(providerOf))
   }
 
   /** Listens no more. */
@@ -98,6 +107,7 @@ export class GatewayMetrics {
     this.#on('onConversation', ({ operation, outcome }) => conversations.inc({ operation, outcome }))
     this.#on('onStore', (operation) => this.#stored(operation))
     this.#on('onWarning', ({ model = other }) => warnings.inc({ model }))
+    this.#on('onConfigReload', (reload) => this.#config?.reloaded(reload))
     this.#on('onListenerError', ({ event }) => listenerErrors.inc({ event }))
   }
 
@@ -193,6 +203,8 @@ export class GatewayMetrics {
     return { exemplarLabels: { trace_id: ids.trace_id, span_id: ids.span_id } }
   }
 }
+
+const providerOf = (target: string): string => target.split('/', 1)[0] ?? target
 
 function operationOf(route: string, isAgent: boolean): 'chat' | 'embeddings' | 'invoke_agent' {
   if (isAgent) return 'invoke_agent'

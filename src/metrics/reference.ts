@@ -1,4 +1,5 @@
 import { type Metric, Registry } from 'prom-client'
+import { ConfigMetrics } from './config-metrics.ts'
 import { createGauges, createInstruments } from './instruments.ts'
 import { TopUsers } from './top-users.ts'
 
@@ -11,6 +12,7 @@ export function metricsReference(): string {
     ...Object.values(createInstruments()),
     ...createGauges(readings, 'version'),
     ...new TopUsers(1).metrics,
+    ...new ConfigMetrics('revision').metrics,
   ]
   for (const metric of metrics) registry.registerMetric(metric)
   const rows = registry.getMetricsAsArray().map((metric) => {
