@@ -1,6 +1,27 @@
+import type { TruncateLimits } from '../agent/conversation-history.ts'
+import type { AgentTool } from '../agent/tool.ts'
 import { GatewayError } from '../server/errors.ts'
 import type { LLMClient } from '../types.ts'
-import type { ServerEntry } from './model-router.ts'
+
+/** The registration of one model. */
+export interface ServerEntry {
+  /** The id that requests name. One that ends in `*` (`openai/*`, `*`) serves every id with that beginning. */
+  model: string
+  /** A provider, clients that wrap clients, or an agent. */
+  client: LLMClient
+  /** Tools that the gateway runs for this model; its callers see neither them nor their results. Default none. */
+  internalTools?: readonly AgentTool[]
+  /** False to ignore the tools that callers send. Default true. */
+  allowExternalTools?: boolean
+  /** What of a conversation with it is sent and kept; false when it has none. Default: everything. */
+  conversation?: TruncateLimits | false
+  /** Shown at `GET /v1/models`, beside what is known. */
+  capabilities?: Readonly<Record<string, unknown>>
+  /** Tokens of prompt and answer together, shown at `GET /v1/models`: of what a wildcard has matched, else of the id. */
+  contextWindow?(model: string): number | undefined
+  /** Unix seconds, shown at `GET /v1/models`. Default 0: the same on every replica and after every restart. */
+  created?: number
+}
 
 /** Where a requested model leads. */
 export interface Route {
