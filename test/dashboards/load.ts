@@ -130,6 +130,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         turns(),
         say('hello', { model: 'hasty' }),
         fetch(`${gateway.url}/health`),
+        gateway.reload({ server: { bodyLimit: 100_000 + conversation } }),
       ])
     },
     async trouble() {
@@ -146,6 +147,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         say('hello', {}, as('sk-wrong')),
         say('RUDE', { model: 'helpdesk' }),
         say('hello', { model: 'helpdesk', tools: [external] }),
+        gateway.reload({ server: { bodyLimit: 0 } }),
       ])
     },
   }
