@@ -3,7 +3,7 @@ import { ReadFiles } from './read-files.ts'
 
 /** Where a configuration comes from, again and again. */
 export class ConfigSource {
-  readonly #options: Omit<LoadOptions, 'files'>
+  #options: Omit<LoadOptions, 'files'>
   #files = new ReadFiles()
 
   constructor(options: Omit<LoadOptions, 'files'>) {
@@ -15,11 +15,17 @@ export class ConfigSource {
     return this.#files
   }
 
-  /** @throws ConfigError with every problem found, not only the first */
+  /**
+   * From the file that it came from before, if it did: one that is gone is not the same as none, which means the defaults.
+   *
+   * @throws ConfigError with every problem found, not only the first
+   */
   async load(): Promise<LoadedConfig> {
     const files = new ReadFiles()
     try {
-      return await loadConfig({ ...this.#options, files })
+      const loaded = await loadConfig({ ...this.#options, files })
+      if (loaded.file !== undefined) this.#options = { ...this.#options, file: loaded.file }
+      return loaded
     } finally {
       this.#files = files
     }

@@ -133,7 +133,7 @@ export class OaiServer {
   readonly #open = new OpenExchanges()
   readonly #onEnd = (exchange: Exchange): void => {
     this.#open.remove(exchange)
-    for (const settling of this.#settling) settling.ended(exchange)
+    if (this.#settling.size > 0) for (const settling of this.#settling) settling.ended(exchange)
   }
   /** Those who wait for what was open at some time. Mostly nobody. */
   readonly #settling = new Set<Settling>()
