@@ -8,6 +8,8 @@ import { drain } from '../plugins/drain.ts'
 import { answerMalformedRequest, answerUnreadable, errors } from '../plugins/errors.ts'
 import { health } from '../plugins/health.ts'
 import { hooks } from '../plugins/hooks.ts'
+import { liveConfig } from '../plugins/live-config.ts'
+import { liveParts } from '../plugins/live-parts.ts'
 import { type MetricsOptions, metrics } from '../plugins/metrics.ts'
 import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
@@ -17,6 +19,7 @@ import { store } from '../plugins/store.ts'
 import { tracing } from '../plugins/tracing.ts'
 import type { AuthPlugin } from './auth/auth-plugin.ts'
 import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
+import { kindsOf, providersOf, targetsOf } from './config/named.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { createCatalog } from './engine/catalog.ts'
 import type { Extension } from './extension.ts'
@@ -29,6 +32,8 @@ export interface AppOptions {
   config: Config
   /** What the configuration's extension module exports. */
   extension?: Extension
+  /** Reads the configuration again, for a reload. Default: it stays as it is. */
+  load?: (() => Promise<Config>) | undefined
   /** Default: the extension's, then the keys of the configuration. */
   auth?: AuthPlugin
   /** Default: pino on standard output, at the configured level. */
@@ -39,7 +44,8 @@ export interface AppOptions {
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, extension = {} } = options
   const { server, conversations, responses } = config
-  const keys = config.auth && new BearerKeyAuth(config.auth)
+  const keys = config.auth && new BearerKeyAuth({ keys: config.auth.keys ?? [] })
+  const decides = options.auth ?? extension.auth ?? keys
   const kinds = kindsOf(config.providers)
   const catalog = createCatalog(config.catalog, kinds)
   // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
@@ -65,22 +71,22 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   // Node refuses what it does not know with a bare 417; RFC 9110 (10.1.1) lets us ignore it.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   await app.register(hooks)
+  await app.register(liveConfig, { config, load: options.load })
   await app.register(errors)
   await app.register(requestLog)
   await app.register(cors, server.cors)
   await app.register(health)
   await app.register(store, config.store)
-  if (config.metrics.enabled) await app.register(metrics, metricsOf(config))
+  if (config.metrics.enabled) await app.register(metrics, metricsOf(config, kinds))
   const { persistence, leases, eventLog, index } = app.store
   const { enabled: isTraced, flushTimeout, ...traced } = config.tracing
   if (isTraced) await app.register(tracing, { ...traced, kinds, flushTimeoutMs: milliseconds(flushTimeout) })
-  const configured = options.auth ?? extension.auth ?? keys
   // Loaded only where it is wanted, like the plugin itself.
   if (config.admin.enabled) {
     const { storedKeys } = await import('../plugins/stored-keys.ts')
-    await app.register(storedKeys, { configured, inMemory: config.store.kind === 'memory' })
+    await app.register(storedKeys, { configured: decides, inMemory: config.store.kind === 'memory' })
   }
-  await app.register(auth, { auth: app.storedKeys?.auth ?? configured })
+  await app.register(auth, { auth: app.storedKeys?.auth ?? decides })
   await app.register(rateLimit, { limits: config.limits, leaseTime: config.store.leaseTime })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
   const targetSwitch = config.admin.enabled ? new TargetSwitch() : undefined
@@ -98,7 +104,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       ...rest,
       host,
       targetSwitch,
-      config: () => config,
+      config: () => app.liveConfig.config,
     })
   }
   await app.register(agentLoader, { loader: extension.agentLoader })
@@ -122,6 +128,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },
     keepAliveMs: milliseconds(server.keepAlive),
   })
+  await app.register(liveParts, { keys: decides === keys ? keys : undefined, kinds })
   await app.register(drain, { timeoutMs: milliseconds(server.drainTimeout) })
   return app
 }
@@ -135,29 +142,8 @@ const lockTimeoutOf = ({ server, conversations }: Config): number =>
     ? Math.min(10_000, (milliseconds(server.keepAlive) * 2) / 3)
     : milliseconds(conversations.lockTimeout)
 
-const metricsOf = ({
-  metrics: { port, host, users },
-  server,
-  providers,
-  models = {},
-  agents,
-}: Config): MetricsOptions => ({
-  port,
-  host: host ?? server.host,
-  targets: [
-    ...Object.values(models).flatMap(({ targets }) => targets.map(({ model }) => model)),
-    ...Object.values(agents).map(({ model }) => model),
-  ],
-  models: Object.fromEntries(
-    Object.entries(models).map(([model, { targets }]) => [
-      model,
-      [...new Set(targets.map(({ model: target }) => target.split('/', 1)[0] ?? target))],
-    ]),
-  ),
-  kinds: kindsOf(providers),
-  ...(users.enabled ? { topUsers: users.top } : {}),
-})
-
-/** What providers with names of their own are, for those who know providers by their usual names. */
-const kindsOf = (providers: Config['providers']): Record<string, string> =>
-  Object.fromEntries(Object.entries(providers).flatMap(([name, { kind }]) => (kind ? [[name, kind]] : [])))
+const metricsOf = (config: Config, kinds: Readonly<Record<string, string>>): MetricsOptions => {
+  const { port, host = config.server.host, users } = config.metrics
+  const named = { targets: targetsOf(config), models: providersOf(config), kinds }
+  return { port, host, ...named, ...(users.enabled ? { topUsers: users.top } : {}) }
+}

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { AdminConfig } from './admin-schema.ts'
+import { AuthConfig } from './auth-schema.ts'
 import { CacheConfig } from './cache-schema.ts'
 import { GatewayLimitsConfig, LimitsConfig } from './limits-schema.ts'
 import { planFields, targetFields } from './plan-schema.ts'
@@ -51,26 +52,6 @@ const ServerConfig = Type.Object(
   { ...options, default: {} },
 )
 
-const ApiKey = Type.Object(
-  {
-    key: Type.Optional(Type.String({ minLength: 8, description: 'The key in clear; best from the environment.' })),
-    sha256: Type.Optional(
-      Type.String({ pattern: '^[0-9a-fA-F]{64}$', description: 'Instead of `key`: its SHA-256, 64 hex digits.' }),
-    ),
-    user: Type.Optional(Type.String({ minLength: 1, description: 'User id. Default: made from the key.' })),
-    models: Type.Optional(
-      Type.Array(Type.String({ minLength: 1 }), { description: 'Models it may use, `openai/*` too. Default: all.' }),
-    ),
-    limits: Type.Optional(LimitsConfig),
-  },
-  options,
-)
-
-const AuthConfig = Type.Object(
-  { keys: Type.Array(ApiKey, { minItems: 1, description: 'The keys of the clients.' }) },
-  options,
-)
-
 const ProviderConfig = Type.Object(
   {
     kind: Type.Optional(
@@ -84,6 +65,9 @@ const ProviderConfig = Type.Object(
     ),
     apiKey: Type.Optional(
       Type.String({ minLength: 1, description: "The gateway's key there. Default: the usual variable." }),
+    ),
+    apiKeyFile: Type.Optional(
+      Type.String({ minLength: 1, description: 'Instead of `apiKey`: a file with it, such as a mounted Secret.' }),
     ),
     headers: Type.Optional(
       Type.Record(Type.String(), Type.String(), { description: 'Sent with every request to it.' }),

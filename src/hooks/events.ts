@@ -177,6 +177,18 @@ export interface HookEvents {
     outcome: 'ok' | 'refused' | 'invalid' | 'failed'
     status: number
   }
+  /**
+   * The configuration was read again: a new one is in force, or it is as it was, or it was no configuration (`failed`, with all
+   * its problems) and the last good one stays. `revision` is of the one in force. Paths and problems hold no values of keys.
+   */
+  onConfigReload: {
+    revision: string
+    outcome: 'applied' | 'unchanged' | 'failed'
+    changed: readonly string[]
+    /** What differs, but only a restart can change. */
+    needsRestart: readonly string[]
+    problems: readonly string[]
+  }
   /** A listener threw or rejected. The request it was told about is not affected. */
   onListenerError: { event: string; error: unknown }
 }

@@ -1,6 +1,7 @@
 import type { HookEvents } from '../hooks/events.ts'
 import type { HookBus, HookListener, HookName } from '../hooks/hook-bus.ts'
 import { providerName } from '../provider-name.ts'
+import { ConfigMetrics } from './config-metrics.ts'
 import { Exposition, type Scrape } from './exposition.ts'
 import { createGauges, createInstruments, type Exemplar, type Readings } from './instruments.ts'
 import { codeOf, LabelValues, methodOf, other, statusClassOf } from './label-values.ts'
@@ -20,6 +21,8 @@ export interface GatewayMetricsOptions extends Omit<Readings, 'inFlight' | 'open
   models?: Readonly<Record<string, readonly string[]>>
   /** What providers with names of their own are. Default: what they are called. */
   kinds?: Readonly<Record<string, string>>
+  /** Of the configuration that the gateway starts with. Default: nothing is told of configurations. */
+  revision?: string
   /** Tokens and cost by user, for this many of them. Default: none. */
   topUsers?: number
 }
@@ -41,6 +44,7 @@ export class GatewayMetrics {
   readonly #instruments = createInstruments()
   readonly #limitUses = new LimitUses()
   readonly #users: TopUsers | undefined
+  readonly #config: ConfigMetrics | undefined
   readonly #exposition: Exposition
   readonly #idsOf: GatewayMetricsOptions['idsOf']
   readonly #targets: LabelValues
@@ -56,17 +60,10 @@ export class GatewayMetrics {
     this.#kinds = options.kinds ?? {}
     const targets = [...(options.targets ?? [])]
     this.#targets = new LabelValues(mostUnnamed, targets)
-    this.#providers = new LabelValues(
-      mostUnnamed,
-      targets.map((target) => target.split('/', 1)[0] ?? target),
-    )
-    for (const [model, providers] of Object.entries(options.models ?? {})) {
-      for (const provider of providers) this.#instruments.cost.inc({ provider, model }, 0)
-    }
-    // An agent may ask a model of another name; a wildcard is no target.
-    const named = targets.filter((target) => target.includes('/') && !target.endsWith('*'))
-    for (const target of named) this.#instruments.breakerState.set({ target }, 0)
+    this.#providers = new LabelValues(mostUnnamed, targets.map(providerOf))
+    this.#begin(targets, options.models)
     this.#users = options.topUsers === undefined ? undefined : new TopUsers(options.topUsers)
+    this.#config = options.revision === undefined ? undefined : new ConfigMetrics(options.revision)
     const open = this.#open
     const readings = { ...options, inFlight: () => open.size, openStreams: () => open.streams }
     this.#exposition = new Exposition([
@@ -74,6 +71,7 @@ export class GatewayMetrics {
       ...createGauges(readings, options.version),
       ...(this.#users?.metrics ?? []),
       ...this.#limitUses.metrics,
+      ...(this.#config?.metrics ?? []),
       ...runtimeMetrics(),
     ])
     this.#listen()
@@ -86,6 +84,24 @@ export class GatewayMetrics {
   /** `accept`: the header of that name. */
   scrape(accept?: string): Promise<Scrape> {
     return this.#exposition.scrape(accept)
+  }
+
+  /** `provider/model` of targets that the configuration names now, too. */
+  know(targets: readonly string[], models: GatewayMetricsOptions['models'] = {}): void {
+    this.#targets.know(targets)
+    this.#providers.know(targets.map(providerOf))
+    this.#begin(targets, models)
+  }
+
+  /** At 0, so that the first of each is seen to be one. */
+  #begin(targets: readonly string[], models: GatewayMetricsOptions['models'] = {}): void {
+    const { breakerState, cost } = this.#instruments
+    for (const [model, providers] of Object.entries(models)) {
+      for (const provider of providers) cost.inc({ provider, model }, 0)
+    }
+    // An agent may ask a model of another name; a wildcard is no target.
+    for (const target of targets.filter((name) => name.includes('/') && !name.endsWith('*')))
+      breakerState.set({ target }, 0)
   }
 
   /** Listens no more. */
@@ -132,6 +148,7 @@ export class GatewayMetrics {
     this.#on('onLimits', (uses) => this.#limitUses.note(uses))
     this.#on('onWarning', ({ model = other }) => warnings.inc({ model }))
     this.#on('onAdmin', ({ action, outcome }) => adminCalls.inc({ action, outcome }))
+    this.#on('onConfigReload', (reload) => this.#config?.reloaded(reload))
     this.#on('onListenerError', ({ event }) => listenerErrors.inc({ event }))
   }
 
@@ -254,6 +271,7 @@ export class GatewayMetrics {
 }
 
 const breakerStates = { closed: 0, half_open: 1, open: 2 } as const
+const providerOf = (target: string): string => target.split('/', 1)[0] ?? target
 
 function operationOf(route: string, isAgent: boolean): 'chat' | 'embeddings' | 'invoke_agent' {
   if (isAgent) return 'invoke_agent'

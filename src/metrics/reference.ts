@@ -1,4 +1,5 @@
 import { type Metric, Registry } from 'prom-client'
+import { ConfigMetrics } from './config-metrics.ts'
 import { createGauges, createInstruments } from './instruments.ts'
 import { LimitUses } from './limit-uses.ts'
 import { TopUsers } from './top-users.ts'
@@ -13,6 +14,7 @@ export function metricsReference(): string {
     ...createGauges(readings, 'version'),
     ...new TopUsers(1).metrics,
     ...new LimitUses().metrics,
+    ...new ConfigMetrics('revision').metrics,
   ]
   for (const metric of metrics) registry.registerMetric(metric)
   const rows = registry.getMetricsAsArray().map((metric) => {

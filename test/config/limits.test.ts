@@ -13,7 +13,7 @@ models: { fast: { targets: [{ model: lab/m }], limits: ${all} } }
 agents: { helper: { model: fast, limits: ${all} } }
 limits: ${all}`)
   const expected = { requestsPerMinute: 1, tokensPerMinute: 2, concurrentRequests: 3, usdPerDay: 0.5, usdPerMonth: 10 }
-  for (const found of [auth?.keys[0]?.limits, models?.fast?.limits, agents.helper?.limits, limits]) {
+  for (const found of [auth?.keys?.[0]?.limits, models?.fast?.limits, agents.helper?.limits, limits]) {
     t.match(found, expected)
   }
 })

@@ -168,7 +168,7 @@ t.test('a wrong configuration is refused', async (t) => {
         'server: { cors: { credentials: true } }',
         /^server\.cors\.credentials: browsers refuse it together with the origin "\*"; list the origins$/,
       ],
-      ['auth: {}', /^auth: must have required properties keys$/],
+      ['auth: {}', /^auth: give keys or keyFiles$/],
       ['auth: { keys: [] }', /^auth\.keys: must not have fewer than 1 items$/],
       ['auth: { keys: [{ key: short }] }', /^auth\.keys\.0\.key: must not have fewer than 8 characters$/],
       ['auth: { keys: [{ sha256: abc }] }', /^auth\.keys\.0\.sha256: must match pattern/],
@@ -299,7 +299,7 @@ t.test('${ENV}', async (t) => {
       { P: '8080', C: 'true', K: '12345678', W: '0.5' },
     )
     t.match(config.server, { port: 8080, jsonDepth: 64, cors: { credentials: true } })
-    t.equal(config.auth?.keys[0]?.key, '12345678')
+    t.equal(config.auth?.keys?.[0]?.key, '12345678')
     t.equal(config.providers.openai?.apiKey, '12345678')
     t.equal(config.models?.a?.targets[0]?.weight, 0.5)
   })

@@ -157,6 +157,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         say('hello', { model: 'hasty' }),
         fetch(`${gateway.url}/health`),
         fetch(`${gateway.url}/admin/v1/keys`, as(operator.key)),
+        gateway.reload({ server: { bodyLimit: 100_000 + conversation } }),
       ])
     },
     async trouble() {
@@ -180,6 +181,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         say('hello', {}, as(tight.key)),
         say('RUDE', { model: 'helpdesk' }),
         say('hello', { model: 'helpdesk', tools: [external] }),
+        gateway.reload({ server: { bodyLimit: 0 } }),
       ])
     },
   }

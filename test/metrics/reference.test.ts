@@ -10,7 +10,7 @@ const table = /(<!-- metrics -->\n)[\s\S]*?(\n<!-- \/metrics -->)/
 t.test('every metric that is shown has its row, and no other', async (t) => {
   const ready = async () => true
   const readings = { draining: () => false, ready, storeUp: ready }
-  const { names } = new GatewayMetrics(new HookBus(), { version: '1', topUsers: 1, ...readings })
+  const { names } = new GatewayMetrics(new HookBus(), { version: '1', topUsers: 1, revision: 'a', ...readings })
   const rows = Array.from(metricsReference().matchAll(/^\| `(\w+)`/gm), ([, name]) => name)
   t.strictSame(rows.sort(), names.filter((name) => !/^(process|nodejs)_/.test(name)).sort())
   t.ok(rows.length > 25)
