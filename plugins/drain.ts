@@ -20,16 +20,23 @@ export interface DrainOptions {
 export const drain = fp<DrainOptions>(
   async (app, { timeoutMs = 60_000 }) => {
     const connections = trackConnections(app.server)
+    // Of what does not come from the core, which says so itself: whoever keeps its connection is to look for another process.
+    app.addHook('onSend', (_request, reply, _payload, done) => {
+      if (app.readiness.draining) reply.header('connection', 'close')
+      done()
+    })
 
     app.decorate('drain', async (delayMs = 0) => {
       const { openRequests } = app.oaiServer
       app.log.info({ openRequests }, 'Shutting down: readiness is off, open requests may finish')
       app.readiness.drain()
+      connections.watch()
       if (delayMs > 0) await sleep(delayMs)
       const stopSweeping = connections.sweep()
       const warning = setTimeout(() => {
         const { openRequests } = app.oaiServer
         app.log.warn({ openRequests }, 'The drain timeout is over: breaking off what is open')
+        if (app.hasDecorator('admission')) app.admission.close()
       }, timeoutMs)
       const callOff = app.oaiServer.breakOffAfter(timeoutMs, () => app.server.closeAllConnections())
       try {

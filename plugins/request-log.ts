@@ -27,6 +27,7 @@ export const requestLog = fp(
         'served with a warning',
       ),
     )
+    hooks.on('onWriteStall', (line) => log.warn(line, 'a client read nothing of its answer, and was dropped'))
     hooks.on('onGuardrail', (line) => log.warn(traced(line), 'a guardrail stopped a turn'))
     hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](traced(line), 'tool'))
     hooks.on('onAuthFail', ({ requestId, reason }) => log.warn(traced({ requestId, reason }), 'authentication failed'))

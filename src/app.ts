@@ -1,5 +1,6 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import pino from 'pino'
+import { admission } from '../plugins/admission.ts'
 import { agentLoader } from '../plugins/agent-loader.ts'
 import { auth } from '../plugins/auth.ts'
 import { conversationLoader } from '../plugins/conversation-loader.ts'
@@ -11,9 +12,11 @@ import { hooks } from '../plugins/hooks.ts'
 import { type MetricsOptions, metrics } from '../plugins/metrics.ts'
 import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
+import { overload } from '../plugins/overload.ts'
 import { requestLog } from '../plugins/request-log.ts'
 import { store } from '../plugins/store.ts'
 import { tracing } from '../plugins/tracing.ts'
+import { writeTimeout } from '../plugins/write-timeout.ts'
 import type { AuthPlugin } from './auth/auth-plugin.ts'
 import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
 import { type Config, milliseconds } from './config/schema.ts'
@@ -66,7 +69,10 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(requestLog)
   await app.register(cors, server.cors)
   await app.register(health)
+  await app.register(writeTimeout, { timeoutMs: milliseconds(server.timeouts.write) })
   await app.register(store, config.store)
+  const { queueTimeout, ...overloadLimits } = server.overload
+  await app.register(overload, { ...overloadLimits, queueTimeoutMs: milliseconds(queueTimeout) })
   if (config.metrics.enabled) await app.register(metrics, metricsOf(config))
   const { persistence, leases, eventLog, index } = app.store
   const { enabled: isTraced, flushTimeout, ...traced } = config.tracing
@@ -78,6 +84,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { conversationLoader: loader } = extension
   const ttlSeconds = milliseconds(conversations.ttl) / 1000
   await app.register(conversationLoader, loader ? { loader } : { persistence, ttlSeconds })
+  await app.register(admission)
   await app.register(oaiServer, {
     prices: catalog,
     hiddenStepsPersistence: persistence,

@@ -79,6 +79,7 @@ export class GatewayMetrics {
 
   #listen(): void {
     const { authFailures, conversations, guardrailStops, listenerErrors, toolCalls, warnings } = this.#instruments
+    const { overloadRefused, writeStalls } = this.#instruments
     const open = this.#open
     this.#on('onRequest', ({ requestId }) => open.begin(requestId))
     this.#on('onRoute', ({ requestId, route, isAgent }) => {
@@ -91,6 +92,8 @@ export class GatewayMetrics {
     this.#on('onCompletion', (completion) => this.#completed(completion))
     this.#on('onResponse', (response) => this.#responded(response))
     this.#on('onAuthFail', () => authFailures.inc())
+    this.#on('onOverload', ({ reason }) => overloadRefused.inc({ reason }))
+    this.#on('onWriteStall', () => writeStalls.inc())
     this.#on('onTool', ({ tool, outcome }) => toolCalls.inc({ tool: this.#tools.of(tool), outcome }))
     this.#on('onGuardrail', ({ guardrail, stage }) =>
       guardrailStops.inc({ guardrail: this.#guardrails.of(guardrail), stage }),

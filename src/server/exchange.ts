@@ -16,6 +16,8 @@ export interface ExchangeOptions {
   /** Default: none, and every cost is unknown. */
   prices?: Prices | undefined
   onEnd?: (exchange: Exchange) => void
+  /** Hears of what goes on after the answer. */
+  keepFor?: ((work: Promise<unknown>) => void) | undefined
 }
 
 /** One request and its answer, from arrival to last byte: who, what, how long, how it ended. */
@@ -52,12 +54,13 @@ export class Exchange {
   readonly #warnings: string[] = []
   #heard: Set<string> | undefined
   readonly #onEnd: ((exchange: Exchange) => void) | undefined
+  readonly #keepFor: ExchangeOptions['keepFor']
   #controller: AbortController | undefined
   #costUsd: number | 'unknown' | undefined
   #attempts = 0
   #ended = false
 
-  constructor(request: Request, { requestId, hooks, headers, prices, onEnd }: ExchangeOptions) {
+  constructor(request: Request, { requestId, hooks, headers, prices, onEnd, keepFor }: ExchangeOptions) {
     this.request = request
     this.requestId = requestId
     this.path = pathOf(request.url)
@@ -65,6 +68,7 @@ export class Exchange {
     this.#headers = headers
     this.bill = new Bill(prices)
     this.#onEnd = onEnd
+    this.#keepFor = keepFor
   }
 
   /** Options for the upstream calls of this exchange. */
@@ -133,6 +137,11 @@ export class Exchange {
 
   get ended(): boolean {
     return this.#ended
+  }
+
+  /** The work on this request goes on until then, whether or not its client stays. */
+  keepFor(work: Promise<unknown>): void {
+    this.#keepFor?.(work)
   }
 
   /** Stops the work on this request; a client that is still there is told the reason. */

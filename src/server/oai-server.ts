@@ -105,6 +105,8 @@ export interface HandleContext {
   requestId?: string
   /** Headers for the answer, such as a host's CORS headers. */
   headers?: Readonly<Record<string, string>>
+  /** Hears of work that goes on after the answer, as a response in the background does. */
+  keepFor?: (work: Promise<unknown>) => void
 }
 
 /** How long a client that was told of the end may take to read it. */
@@ -224,6 +226,7 @@ export class OaiServer {
       headers: context.headers ? { ...this.#headers, ...context.headers } : this.#headers,
       prices: this.#prices,
       onEnd: this.#onEnd,
+      keepFor: context.keepFor,
     })
     this.#open.add(exchange)
     const { method, headers } = request
