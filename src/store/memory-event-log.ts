@@ -56,10 +56,10 @@ export class MemoryEventLog implements EventLog {
       log.bytes -= Buffer.byteLength(log.texts.shift() ?? '')
       log.first += 1
     }
-    log.ended = end
-    this.#logs.set(key, log, { size: Math.max(1, Buffer.byteLength(key) + log.bytes) })
+    // Another object: of one that it has, the cache does not look at the size again.
+    const grown = { ...log, ended: end, news: Promise.withResolvers<void>() }
+    this.#logs.set(key, grown, { size: Math.max(1, Buffer.byteLength(key) + log.bytes) })
     log.news.resolve()
-    log.news = Promise.withResolvers()
     return true
   }
 
