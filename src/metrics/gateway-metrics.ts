@@ -92,6 +92,8 @@ export class GatewayMetrics {
     this.#on('onCompletion', (completion) => this.#completed(completion))
     this.#on('onResponse', (response) => this.#responded(response))
     this.#on('onAuthFail', () => authFailures.inc())
+    // A rate needs a value before the first one.
+    for (const reason of ['queue_full', 'queue_timeout']) overloadRefused.inc({ reason }, 0)
     this.#on('onOverload', ({ reason }) => overloadRefused.inc({ reason }))
     this.#on('onWriteStall', () => writeStalls.inc())
     this.#on('onTool', ({ tool, outcome }) => toolCalls.inc({ tool: this.#tools.of(tool), outcome }))

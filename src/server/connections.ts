@@ -1,9 +1,9 @@
-import { Server } from 'node:http'
+import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 
 /** The connections of an HTTP server that is to end. */
 export interface Connections {
-  /** Begins to take note of which connections are in use: those that already are not can be closed as soon as they are swept. */
+  /** Begins to take note of which connections are in use: those that are not can be closed as soon as they are swept. */
   watch(): void
   /**
    * Closes what nobody waits for, again and again until the returned function is called: a connection that falls idle,
@@ -12,23 +12,20 @@ export interface Connections {
   sweep(): () => void
 }
 
-const sweepMs = 50
+const lookMs = 50
 
 /**
- * A connection that was in use this lately stays open, in milliseconds: its client, which has just read an answer, may be sending its
- * next request, and would see it fail.
+ * How long nothing has happened on a connection that is closed, in milliseconds. A client that has just read an answer may be sending
+ * its next request, and would see it fail; a request head that is not whole by then will not be waited for.
  */
-const lingerMs = 250
-
-/** A request head that is not whole by then, in milliseconds, will not be waited for: nothing else bounds it any more. */
-const halfSentMs = 1000
+const idleMs = 1000
 
 /** Node's own mark of a socket with a request on it. */
 const isAsking = (socket: Socket & { _httpMessage?: unknown }): boolean => Boolean(socket._httpMessage)
 
 interface Use {
   bytes: number
-  /** When that was last different, or a request was on it. */
+  /** When that was last seen to change, or a request was on it. */
   at: number
 }
 
@@ -40,25 +37,19 @@ export function trackConnections(server: Server): Connections {
 
   const look = (): void => {
     const now = performance.now()
-    let isLate = false
     for (const [socket, use] of sockets) {
       const bytes = socket.bytesRead + socket.bytesWritten
       if (bytes !== use.bytes || isAsking(socket)) {
         use.bytes = bytes
         use.at = now
-      }
-      if (isAsking(socket)) continue
-      const idleMs = now - use.at
-      if (idleMs < lingerMs) isLate = true
-      else if (isSweeping && (socket.bytesRead === 0 || idleMs > halfSentMs)) socket.destroy()
+      } else if (isSweeping && now - use.at >= idleMs) socket.destroy()
     }
-    // Which of them Node takes for idle, it does not tell: all wait for the last one.
-    if (isSweeping && !isLate) Server.prototype.closeIdleConnections.call(server)
   }
   const watch = (): void => {
     if (timer) return
     look()
-    timer = setInterval(look, sweepMs)
+    // After what has arrived meanwhile is read: the process may have had no time for it.
+    timer = setInterval(() => setImmediate(look), lookMs)
   }
 
   server.on('connection', (socket: Socket) => {
@@ -68,11 +59,10 @@ export function trackConnections(server: Server): Connections {
   return {
     watch,
     sweep() {
-      // Node does it at once when the server is closed.
+      // Node would close them all at the moment at which the server is closed.
       server.closeIdleConnections = () => {}
-      watch()
       isSweeping = true
-      look()
+      watch()
       return () => clearInterval(timer)
     },
   }
