@@ -17,6 +17,9 @@ export interface DrainOptions {
   timeoutMs?: number
 }
 
+/** Milliseconds. By then, the usual clients have closed a connection that they do not use. */
+const longestIdleMs = 5000
+
 export const drain = fp<DrainOptions>(
   async (app, { timeoutMs = 60_000 }) => {
     const connections = trackConnections(app.server)
@@ -32,7 +35,7 @@ export const drain = fp<DrainOptions>(
       app.readiness.drain()
       connections.watch()
       if (delayMs > 0) await sleep(delayMs)
-      const stopSweeping = connections.sweep()
+      const stopSweeping = connections.sweep(Math.min(longestIdleMs, Math.max(1000, delayMs)))
       const warning = setTimeout(() => {
         const { openRequests } = app.oaiServer
         app.log.warn({ openRequests }, 'The drain timeout is over: breaking off what is open')

@@ -8,17 +8,14 @@ export interface Connections {
   /**
    * Closes what nobody waits for, again and again until the returned function is called: a connection that falls idle,
    * or never said anything, would hold up `server.close()` for as long as it is kept alive.
+   *
+   * @param idleMs How long nothing has happened on what is closed. A client that has just read an answer may be sending its next
+   *   request, and would see it fail; a request head that is not whole by then will not be waited for. Default 1000.
    */
-  sweep(): () => void
+  sweep(idleMs?: number): () => void
 }
 
 const lookMs = 50
-
-/**
- * How long nothing has happened on a connection that is closed, in milliseconds. A client that has just read an answer may be sending
- * its next request, and would see it fail; a request head that is not whole by then will not be waited for.
- */
-const idleMs = 1000
 
 /** Node's own mark of a socket with a request on it. */
 const isAsking = (socket: Socket & { _httpMessage?: unknown }): boolean => Boolean(socket._httpMessage)
@@ -33,7 +30,7 @@ interface Use {
 export function trackConnections(server: Server): Connections {
   const sockets = new Map<Socket, Use>()
   let timer: ReturnType<typeof setInterval> | undefined
-  let isSweeping = false
+  let closesAfterMs = Number.POSITIVE_INFINITY
 
   const look = (): void => {
     const now = performance.now()
@@ -42,7 +39,7 @@ export function trackConnections(server: Server): Connections {
       if (bytes !== use.bytes || isAsking(socket)) {
         use.bytes = bytes
         use.at = now
-      } else if (isSweeping && now - use.at >= idleMs) socket.destroy()
+      } else if (now - use.at >= closesAfterMs) socket.destroy()
     }
   }
   const watch = (): void => {
@@ -58,10 +55,10 @@ export function trackConnections(server: Server): Connections {
   })
   return {
     watch,
-    sweep() {
+    sweep(idleMs = 1000) {
       // Node would close them all at the moment at which the server is closed.
       server.closeIdleConnections = () => {}
-      isSweeping = true
+      closesAfterMs = idleMs
       watch()
       return () => clearInterval(timer)
     },

@@ -18,7 +18,7 @@ t.test(
   async (t) => {
     const cwd = t.testdir({
       'signalbox.yaml': `
-      server: { drainDelay: 1s, drainTimeout: 30s, logLevel: info }
+      server: { drainDelay: 5s, drainTimeout: 40s, logLevel: info }
       providers: { up: { baseURL: '${upstream.baseURL}' } }
     `,
     })
