@@ -14,8 +14,8 @@ import type { Reading } from './measured.ts'
 const seconds = Number(process.env.BENCH_SECONDS ?? 10)
 const key = 'sk-bench-0123456789'
 /** Streams at a time at which the gateway's core is full. */
-const concurrency = 100
-const limits = { maxInFlight: 2 * concurrency, maxQueue: concurrency, queueTimeout: '2s' }
+const concurrency = 200
+const limits = { maxInFlight: concurrency, maxQueue: concurrency / 2, queueTimeout: '2s' }
 
 const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-c', '0', 'true']).status === 0
 const pin = (core: number): string[] => (canPin ? ['taskset', '-c', String(core)] : [])
