@@ -100,6 +100,7 @@ export const oaiServer = fp<OaiServerPluginOptions>(
         // Nobody established is not nobody needed: that is for the core to say, by the route that it finds.
         ...(request.principal ? { principal: request.principal } : {}),
         headers,
+        ...(request.place ? { keepFor: request.place.keepFor } : {}),
       }
       reply.hijack()
       arriving = { request, reply }

@@ -1,5 +1,6 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import pino from 'pino'
+import { admission } from '../plugins/admission.ts'
 import { agentLoader } from '../plugins/agent-loader.ts'
 import { auth } from '../plugins/auth.ts'
 import { conversationLoader } from '../plugins/conversation-loader.ts'
@@ -13,10 +14,12 @@ import { liveParts } from '../plugins/live-parts.ts'
 import { type MetricsOptions, metrics } from '../plugins/metrics.ts'
 import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
+import { overload } from '../plugins/overload.ts'
 import { rateLimit } from '../plugins/rate-limit.ts'
 import { requestLog } from '../plugins/request-log.ts'
 import { store } from '../plugins/store.ts'
 import { tracing } from '../plugins/tracing.ts'
+import { writeTimeout } from '../plugins/write-timeout.ts'
 import type { AuthPlugin } from './auth/auth-plugin.ts'
 import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
 import { kindsOf, providersOf, targetsOf } from './config/named.ts'
@@ -76,7 +79,10 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(requestLog)
   await app.register(cors, server.cors)
   await app.register(health)
+  await app.register(writeTimeout, { timeoutMs: milliseconds(server.timeouts.write) })
   await app.register(store, config.store)
+  const { queueTimeout, ...overloadLimits } = server.overload
+  await app.register(overload, { ...overloadLimits, queueTimeoutMs: milliseconds(queueTimeout) })
   if (config.metrics.enabled) await app.register(metrics, metricsOf(config, kinds))
   const { persistence, leases, eventLog, index } = app.store
   const { enabled: isTraced, flushTimeout, ...traced } = config.tracing
@@ -111,6 +117,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { conversationLoader: loader } = extension
   const ttlSeconds = milliseconds(conversations.ttl) / 1000
   await app.register(conversationLoader, loader ? { loader } : { persistence, ttlSeconds })
+  await app.register(admission)
   await app.register(oaiServer, {
     prices: catalog,
     hiddenStepsPersistence: persistence,

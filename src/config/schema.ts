@@ -3,6 +3,7 @@ import { AdminConfig } from './admin-schema.ts'
 import { AuthConfig } from './auth-schema.ts'
 import { CacheConfig } from './cache-schema.ts'
 import { GatewayLimitsConfig, LimitsConfig } from './limits-schema.ts'
+import { OverloadConfig } from './overload-schema.ts'
 import { planFields, targetFields } from './plan-schema.ts'
 import { BreakerConfig, ModelRetries, ModelTimeouts, ProviderRetries, ProviderTimeouts } from './resilience-schema.ts'
 import { Duration, options } from './schema-parts.ts'
@@ -28,11 +29,13 @@ const ServerConfig = Type.Object(
         headers: Duration('To receive a request head.', '15s'),
         request: Duration('To receive a whole request.', '60s'),
         keepAlive: Duration('An idle connection is closed after this.', '72s'),
+        write: Duration('A client that reads nothing of its answer for this long is dropped.', '5m'),
       },
       { ...options, default: {} },
     ),
     keepAlive: Duration('A silent stream gets a comment this often.', '15s'),
     drainDelay: Duration('From SIGTERM (readiness off) to the end of listening.', '5s'),
+    overload: OverloadConfig,
     drainTimeout: Duration('Open requests may take this long to finish when the gateway stops.', '60s'),
     cors: Type.Object(
       {

@@ -51,6 +51,10 @@ export interface HookEvents {
   }
   /** Authentication refused a request. `reason` is the text of what `verify` threw; it never contains the key. */
   onAuthFail: { requestId: string; reason: string }
+  /** A request was refused because this process has too much to do: there was no place in the queue, or none at work in time. */
+  onOverload: { requestId: string; reason: 'queue_full' | 'queue_timeout' }
+  /** A client has read nothing of its answer for too long (`waitedMs`), and its connection was closed. `unreadBytes`: what waited for it. */
+  onWriteStall: { waitedMs: number; unreadBytes: number }
   /** It is settled who answers: the registered model (or wildcard), `_other` for an agent that the loader alone knows. */
   onRoute: {
     requestId: string

@@ -111,8 +111,8 @@ export class GatewayMetrics {
 
   #listen(): void {
     const { adminCalls, authFailures, backgroundEnds, cacheRequests, conversations, errors } = this.#instruments
-    const { guardrailStops, listenerErrors, rateLimited, retries, retriesDenied, toolCalls, warnings } =
-      this.#instruments
+    const { guardrailStops, listenerErrors, overloadRefused, rateLimited, retries, retriesDenied } = this.#instruments
+    const { toolCalls, warnings, writeStalls } = this.#instruments
     const open = this.#open
     this.#on('onRequest', ({ requestId }) => open.begin(requestId))
     this.#on('onRoute', ({ requestId, route, isAgent }) => {
@@ -138,6 +138,10 @@ export class GatewayMetrics {
     })
     this.#on('onAuthFail', () => authFailures.inc())
     this.#on('onCache', ({ model = other, outcome }) => cacheRequests.inc({ model, outcome }))
+    // A rate needs a value before the first one.
+    for (const reason of ['queue_full', 'queue_timeout']) overloadRefused.inc({ reason }, 0)
+    this.#on('onOverload', ({ reason }) => overloadRefused.inc({ reason }))
+    this.#on('onWriteStall', () => writeStalls.inc())
     this.#on('onTool', ({ tool, outcome }) => toolCalls.inc({ tool: this.#tools.of(tool), outcome }))
     this.#on('onGuardrail', ({ guardrail, stage }) =>
       guardrailStops.inc({ guardrail: this.#guardrails.of(guardrail), stage }),

@@ -7,7 +7,8 @@ import { TopUsers } from './top-users.ts'
 /** The gateway's metrics as a Markdown table, one row each, from their definitions. */
 export function metricsReference(): string {
   const [no, yes] = [() => 0, async () => true]
-  const readings = { inFlight: no, openStreams: no, draining: () => false, ready: yes, storeUp: yes }
+  const admission = { inFlight: 0, queued: 0, limits: { maxInFlight: 1 } }
+  const readings = { inFlight: no, openStreams: no, draining: () => false, ready: yes, storeUp: yes, admission }
   const registry = new Registry()
   const metrics: Metric[] = [
     ...Object.values(createInstruments()),

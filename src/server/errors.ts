@@ -35,6 +35,7 @@ const catalogue = {
   upstream_malformed: { status: 502, type: 'server_error', code: 'upstream_malformed' },
   upstream_truncated: { status: 502, type: 'server_error', code: 'upstream_truncated' },
   agent_loader_failed: { status: 502, type: 'server_error', code: 'agent_loader_failed' },
+  overloaded: { status: 503, type: 'server_error', code: 'overloaded' },
   agent_loader_timeout: { status: 503, type: 'server_error', code: 'agent_loader_timeout' },
   response_interrupted: { status: 503, type: 'server_error', code: 'response_interrupted' },
   store_unavailable: { status: 503, type: 'server_error', code: 'store_unavailable' },

@@ -18,6 +18,8 @@ export interface ExchangeOptions {
   /** Default: none, and every cost is unknown. */
   prices?: Prices | undefined
   onEnd?: (exchange: Exchange) => void
+  /** Hears of what goes on after the answer. */
+  keepFor?: ((work: Promise<unknown>) => void) | undefined
 }
 
 /** One request and its answer, from arrival to last byte: who, what, how long, how it ended. */
@@ -49,8 +51,6 @@ export class Exchange {
   stopped = false
   usage: CompletionUsage | undefined
   firstTokenMs: number | undefined
-  /** What it asks for is made also when its answer is over. */
-  goesOn = false
   /** Among the open exchanges; theirs to set. */
   place = 0
 
@@ -61,6 +61,7 @@ export class Exchange {
   readonly #warnings: string[] = []
   #heard: Set<string> | undefined
   readonly #onEnd: ((exchange: Exchange) => void) | undefined
+  readonly #keepFor: ExchangeOptions['keepFor']
   #controller: AbortController | undefined
   #costUsd: number | 'unknown' | undefined
   #attempts = 0
@@ -69,9 +70,10 @@ export class Exchange {
   #isRouted = false
   #ended = false
   #isOutlived = false
+  #isEndTold = false
   #over: ((costUsd: number | 'unknown' | undefined) => void) | undefined
 
-  constructor(request: Request, { requestId, startedAt, hooks, headers, prices, onEnd }: ExchangeOptions) {
+  constructor(request: Request, { requestId, startedAt, hooks, headers, prices, onEnd, keepFor }: ExchangeOptions) {
     this.request = request
     this.requestId = requestId
     this.startedAt = startedAt ?? performance.now()
@@ -80,6 +82,7 @@ export class Exchange {
     this.#headers = headers
     this.bill = new Bill(prices)
     this.#onEnd = onEnd
+    this.#keepFor = keepFor
   }
 
   /** Options for the upstream calls of this exchange. */
@@ -303,8 +306,8 @@ export class Exchange {
   }
 
   #endedLater(failure: GatewayError | undefined): void {
-    if (!this.goesOn) return
-    this.goesOn = false
+    if (!this.#isOutlived || this.#isEndTold) return
+    this.#isEndTold = true
     const { requestId, route, userId, model, provider, target, usage } = this
     const isClosed = failure?.kind === 'client_closed'
     this.#hooks.emit('onBackgroundEnd', {
@@ -331,6 +334,7 @@ export class Exchange {
   /** The work on it goes on until then, also when its client has its answer, or has left. */
   outlivedBy(work: Promise<unknown>): void {
     this.#isOutlived = true
+    this.#keepFor?.(work)
     const settle = (): void => this.#settle()
     work.then(settle, settle)
   }

@@ -111,6 +111,8 @@ export interface HandleContext {
   startedAt?: number
   /** Headers for the answer, such as a host's CORS headers. */
   headers?: Readonly<Record<string, string>>
+  /** Hears of work that goes on after the answer, as a response in the background does. */
+  keepFor?: (work: Promise<unknown>) => void
 }
 
 /** How long a client that was told of the end may take to read it. */
@@ -251,6 +253,7 @@ export class OaiServer {
       headers: context.headers ? { ...this.#headers, ...context.headers } : this.#headers,
       prices: this.#prices,
       onEnd: this.#onEnd,
+      keepFor: context.keepFor,
     })
     this.#open.add(exchange)
     const settings = this.#settings()

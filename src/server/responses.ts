@@ -14,7 +14,7 @@ import type { Exchange } from './exchange.ts'
 import { ofResponse } from './expected-usage.ts'
 import { reserve } from './reserve.ts'
 import { type Basis, basisOf } from './response-basis.ts'
-import { followResponse } from './response-follow.ts'
+import { eventsOfResponse, followResponse } from './response-follow.ts'
 import { nativeOrder, type Order, translatedOrder } from './response-order.ts'
 import { ResponseRun, type RunPlan } from './response-run.ts'
 import { isResumable } from './resumable.ts'
@@ -110,24 +110,36 @@ async function streamed<Chunk>(
   await run.begin().catch((error: unknown) => {
     exchange.warn('the response could not be stored as it begins: it cannot be resumed', error)
   })
+  const { id } = run.builder
   const made = run.events(Promise.resolve(chunks))
-  const detached = run.isDetached ? new Detached(made) : undefined
+  const detached = run.isDetached
+    ? new Detached(made, (from) => eventsOfResponse(exchange, context, id, from))
+    : undefined
   if (detached) {
-    context.backgroundRuns.add(eventsKey(exchange.userId, run.builder.id), run, detached.over)
+    context.backgroundRuns.add(eventsKey(exchange.userId, id), run, detached.over)
     exchange.outlivedBy(detached.over)
   }
+  let next = 0
   return exchange.eventStream(
     new EventStream(detached ?? made, {
       named: true,
       keepAliveNow: chunks.isLate,
       keepAliveMs: context.keepAliveMs,
-      encode: (event) => event,
+      encode(event) {
+        next = event.sequence_number + 1
+        return event
+      },
       onDone() {
         const warnings = exchange.takeWarnings()
         return warnings && `warning ${warnings}`
       },
-      onError: (error) => numbered(errorEvent(chunks.fail(error)), run.builder.sequence),
+      onError(error) {
+        // What is kept cannot be read: the making of it may go on.
+        if (detached?.isBehind) return numbered(errorEvent(exchange.noteFailure(error)), next)
+        return numbered(errorEvent(chunks.fail(error)), run.builder.sequence)
+      },
       onCancel(reason) {
+        if (detached?.isBehind) exchange.abort(reason)
         if (detached) exchange.end(200, 'client_closed', 'client_closed')
         else chunks.leave(reason)
       },

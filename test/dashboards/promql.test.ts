@@ -11,7 +11,9 @@ import { boards, panelsOf, sent } from './shown.ts'
 const added = ['job', 'instance', 'namespace', 'environment']
 
 const [no, yes] = [() => 0, async () => true]
-const gauges = createGauges({ inFlight: no, openStreams: no, draining: () => false, ready: yes, storeUp: yes }, '1')
+const admission = { inFlight: 0, queued: 0, limits: { maxInFlight: 1 } }
+const readings = { inFlight: no, openStreams: no, admission, draining: () => false, ready: yes, storeUp: yes }
+const gauges = createGauges(readings, '1')
 const metrics: Metric[] = [
   ...Object.values(createInstruments()),
   ...gauges,

@@ -35,6 +35,7 @@ const promised: Record<ErrorKind, [status: number, type: string, code: string | 
   upstream_malformed: [502, 'server_error', 'upstream_malformed'],
   upstream_truncated: [502, 'server_error', 'upstream_truncated'],
   agent_loader_failed: [502, 'server_error', 'agent_loader_failed'],
+  overloaded: [503, 'server_error', 'overloaded'],
   agent_loader_timeout: [503, 'server_error', 'agent_loader_timeout'],
   response_interrupted: [503, 'server_error', 'response_interrupted'],
   store_unavailable: [503, 'server_error', 'store_unavailable'],
