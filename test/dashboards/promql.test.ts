@@ -2,7 +2,9 @@ import type { SyntaxNode } from '@lezer/common'
 import { parser } from '@prometheus-io/lezer-promql'
 import { type Metric, Registry } from 'prom-client'
 import t from 'tap'
+import { ConfigMetrics } from '../../src/metrics/config-metrics.ts'
 import { createGauges, createInstruments } from '../../src/metrics/instruments.ts'
+import { LimitUses } from '../../src/metrics/limit-uses.ts'
 import { runtimeMetrics } from '../../src/metrics/runtime-metrics.ts'
 import { TopUsers } from '../../src/metrics/top-users.ts'
 import { boards, panelsOf, sent } from './shown.ts'
@@ -18,6 +20,8 @@ const metrics: Metric[] = [
   ...Object.values(createInstruments()),
   ...gauges,
   ...new TopUsers(1).metrics,
+  ...new LimitUses().metrics,
+  ...new ConfigMetrics('revision').metrics,
   ...runtimeMetrics(),
 ]
 const registry = new Registry()

@@ -22,7 +22,7 @@ async function caching(t: Test, cache: up.Json = {}, { config, ...options }: Gat
     ...options,
     config: {
       auth,
-      providers: { lab: { kind, baseURL: upstream.baseURL } },
+      providers: { lab: { kind, baseURL: upstream.baseURL, retries: { max: 0 }, breaker: { enabled: false } } },
       models: {
         faq: { targets: [{ model: 'lab/small' }], cache: { ttl: '1h', ...cache } },
         plain: { targets: [{ model: 'lab/small' }] },
