@@ -63,6 +63,21 @@ const optionsFor = (port: number, key: string, agent: Agent, body: string): Requ
   },
 })
 
+/** One request; resolves with its status when its answer is whole, rejects when it breaks off. */
+export function ask({ port, key }: Target, agent: Agent, stream: boolean): Promise<number> {
+  const body = bodyOf(stream)
+  return new Promise((resolve, reject) => {
+    const outgoing = request(optionsFor(port, key, agent, body))
+    outgoing.on('error', reject)
+    outgoing.on('response', (response) => {
+      response.resume()
+      response.on('end', () => resolve(response.statusCode ?? 0))
+      response.on('error', reject)
+    })
+    outgoing.end(body)
+  })
+}
+
 export interface Result {
   seconds: number
   bytes: number

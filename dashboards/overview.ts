@@ -208,6 +208,35 @@ export const overview = board({
         },
       }),
       lines({
+        title: 'Taken on',
+        description:
+          'Requests at work, as a share of what an instance takes on (`server.overload.maxInFlight`). At 100 % requests wait, and then are refused.',
+        unit: 'percentunit',
+        limits: { above: [0.8, 0.95] },
+        next: 'runtime',
+        queries: { '{{instance}}': series('signalbox_saturation_ratio') },
+      }),
+      lines({
+        title: 'Queued and refused',
+        description:
+          'Requests that wait for another one to end, and those refused per second because the queue was full or the wait too long.',
+        unit: 'short',
+        limits: { above: [1, 10] },
+        next: 'runtime',
+        queries: {
+          queued: sum(series('signalbox_queued_requests')),
+          'refused: {{reason}}': sum(rate(series('signalbox_overload_refused_total')), 'reason'),
+        },
+      }),
+      lines({
+        title: 'Clients that do not read',
+        description: 'Clients per second that were dropped because they read nothing for `server.timeouts.write`.',
+        unit: 'short',
+        limits: 'none',
+        next: 'runtime',
+        queries: { dropped: sum(rate(series('signalbox_write_stalls_total'))) },
+      }),
+      lines({
         title: 'CPU',
         description: 'Cores in use by each instance. One runs on one core for the most part: near 1 it is full.',
         unit: 'percentunit',

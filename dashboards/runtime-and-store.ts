@@ -93,6 +93,50 @@ export const runtimeAndStore = board({
         queries: { ready: sum(series('signalbox_ready')), draining: sum(series('signalbox_draining')) },
       }),
     ],
+    Configuration: [
+      stat({
+        title: 'Configurations in force',
+        description: 'How many there are. More than one for long: a gateway waits for a restart, or could not reload.',
+        unit: 'short',
+        limits: { above: [2, 3] },
+        next: 'overview',
+        queries: { configurations: `count(${sum(series('signalbox_config_revision'), 'revision')})` },
+      }),
+      stat({
+        title: 'Failed to reload',
+        description: 'Gateways whose configuration was not valid when it was last read: the one before it is in force.',
+        unit: 'short',
+        limits: { above: [1, 10] },
+        next: 'overview',
+        queries: { gateways: sum(`1 - ${series('signalbox_config_last_reload_successful')}`) },
+      }),
+      stat({
+        title: 'Wait for a restart',
+        description:
+          'Keys of the configuration that were changed and that only a restart puts in force, of the worst gateway.',
+        unit: 'short',
+        limits: { above: [1, 10] },
+        next: 'overview',
+        queries: { keys: max(series('signalbox_config_restart_required')) },
+      }),
+      stat({
+        title: 'Last valid configuration',
+        description: 'Time since one was last read, of the gateway that read one first.',
+        unit: 's',
+        limits: 'none',
+        next: 'overview',
+        queries: { age: max(`time() - ${series('signalbox_config_last_reload_success_timestamp_seconds')}`) },
+      }),
+      lines({
+        title: 'Reloads',
+        description: 'Times that the configuration was read again: since a file has changed, or by a signal.',
+        unit: 'ops',
+        limits: 'none',
+        next: 'overview',
+        stacked: true,
+        queries: { '{{outcome}}': sum(rate(series('signalbox_config_reloads_total')), 'outcome') },
+      }),
+    ],
     Process: [
       lines({
         title: 'Event loop lag',

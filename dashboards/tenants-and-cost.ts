@@ -1,6 +1,6 @@
 import { board } from './board.ts'
 import { bars, lines, stat, uids } from './panels.ts'
-import { increase, mean, ofModel, quantile, rate, series, share, sum } from './promql.ts'
+import { increase, max, mean, ofModel, quantile, rate, series, share, sum } from './promql.ts'
 
 const cost = ofModel('signalbox_cost_usd_total')
 const unknown = ofModel('signalbox_cost_unknown_total')
@@ -150,6 +150,31 @@ export const tenantsAndCost = board({
             'gen_ai_request_model',
             'gen_ai_token_type',
           ),
+        },
+      }),
+    ],
+    Limits: [
+      lines({
+        title: 'Refused by limits',
+        description:
+          'Requests per second that would have passed a limit, by what is limited and whose limit it is. The log and the hook name the user.',
+        unit: 'reqps',
+        limits: 'none',
+        next: 'overview',
+        width: 12,
+        stacked: true,
+        queries: { '{{scope}} {{limit}}': sum(rate(series('signalbox_rate_limited_total')), 'scope', 'limit') },
+      }),
+      lines({
+        title: 'Limits in use',
+        description:
+          'Share of the limits of models and of the gateway that is used, by all replicas together. At 100 % requests are refused.',
+        unit: 'percentunit',
+        limits: { above: [0.8, 0.95] },
+        next: 'models',
+        width: 12,
+        queries: {
+          '{{scope}} {{model}} {{limit}}': max(ofModel('signalbox_limit_used_ratio'), 'scope', 'model', 'limit'),
         },
       }),
     ],

@@ -12,6 +12,7 @@ const exposedHeaders = [
   'x-signalbox-resume',
   'x-signalbox-target',
   'x-signalbox-warning',
+  ...['limit', 'remaining', 'reset'].flatMap((what) => ['requests', 'tokens'].map((of) => `x-ratelimit-${what}-${of}`)),
 ]
 
 export interface CorsOptions {

@@ -17,19 +17,29 @@ export interface DrainOptions {
   timeoutMs?: number
 }
 
+/** Milliseconds. By then, the usual clients have closed a connection that they do not use. */
+const longestIdleMs = 5000
+
 export const drain = fp<DrainOptions>(
   async (app, { timeoutMs = 60_000 }) => {
     const connections = trackConnections(app.server)
+    // Of what does not come from the core, which says so itself: whoever keeps its connection is to look for another process.
+    app.addHook('onSend', (_request, reply, _payload, done) => {
+      if (app.readiness.draining) reply.header('connection', 'close')
+      done()
+    })
 
     app.decorate('drain', async (delayMs = 0) => {
       const { openRequests } = app.oaiServer
       app.log.info({ openRequests }, 'Shutting down: readiness is off, open requests may finish')
       app.readiness.drain()
+      connections.watch()
       if (delayMs > 0) await sleep(delayMs)
-      const stopSweeping = connections.sweep()
+      const stopSweeping = connections.sweep(Math.min(longestIdleMs, Math.max(1000, delayMs)))
       const warning = setTimeout(() => {
         const { openRequests } = app.oaiServer
         app.log.warn({ openRequests }, 'The drain timeout is over: breaking off what is open')
+        if (app.hasDecorator('admission')) app.admission.close()
       }, timeoutMs)
       const callOff = app.oaiServer.breakOffAfter(timeoutMs, () => app.server.closeAllConnections())
       try {

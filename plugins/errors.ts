@@ -2,6 +2,7 @@ import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { HookBus } from '../src/hooks/hook-bus.ts'
 import { errorAnswer, GatewayError, toGatewayError } from '../src/server/errors.ts'
 
 declare module 'fastify' {
@@ -82,6 +83,21 @@ const protocolErrors: Readonly<Record<string, GatewayError>> = {
 }
 const malformed = new GatewayError('invalid_request', 'the request is not valid HTTP')
 
+function announceMalformed(hooks: HookBus, requestId: string, status: number, failure: GatewayError): void {
+  hooks.emit('onRequest', { requestId, method: '_other', path: '_other' })
+  hooks.emit('onResponse', {
+    requestId,
+    method: '_other',
+    route: '_other',
+    status,
+    outcome: 'error',
+    errorCode: failure.code ?? failure.type,
+    userId: null,
+    stream: false,
+    durationMs: 0,
+  })
+}
+
 /** Fastify's `clientErrorHandler`: what arrived is not a request, so the answer goes to the bare socket. */
 export function answerMalformedRequest(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
   // A connection that is kept alive has written before; only an answer that has begun is in the way of ours.
@@ -93,19 +109,8 @@ export function answerMalformedRequest(this: FastifyInstance, error: Error & { c
   const failure = protocolErrors[error.code ?? ''] ?? malformed
   const { status, headers, text } = errorAnswer(failure)
   const requestId = `req_${crypto.randomUUID()}`
-  // Nothing of it can be trusted to be a method or a path.
-  this.hooks.emit('onRequest', { requestId, method: '_other', path: '_other' })
-  this.hooks.emit('onResponse', {
-    requestId,
-    method: '_other',
-    route: '_other',
-    status,
-    outcome: 'error',
-    errorCode: failure.code ?? failure.type,
-    userId: null,
-    stream: false,
-    durationMs: 0,
-  })
+  // A request that broke off is told as such; of anything else nothing can be trusted to be a method or a path.
+  if (!begun) announceMalformed(this.hooks, requestId, status, failure)
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),

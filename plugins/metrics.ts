@@ -32,6 +32,8 @@ export const metrics = fp<MetricsOptions>(
       ...options,
       version: ownVersion(),
       idsOf: idsOf ?? traced,
+      ...(app.hasDecorator('liveConfig') ? { revision: app.liveConfig.revision } : {}),
+      ...(app.hasDecorator('admission') ? { admission: app.admission } : {}),
       draining: () => app.readiness.draining,
       ready: async () => (await app.readiness.report()).status === 'ready',
       ...(app.hasDecorator('redis')

@@ -1,11 +1,14 @@
 import fp from 'fastify-plugin'
-import { configuredModels, type ModelParts, type ModelsConfig } from '../src/router/configured-models.ts'
+import type { ModelParts, ModelsConfig } from '../src/router/configured-models.ts'
+import { LiveModels } from '../src/router/live-models.ts'
 import { ModelRouter } from '../src/router/model-router.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** The registered models. */
     modelRouter: ModelRouter
+    /** Those of the configuration among them. Undefined where the router is one's own. */
+    liveModels?: LiveModels
   }
 }
 
@@ -19,15 +22,15 @@ export const modelRouter = fp<ModelRouterOptions>(
       app.decorate('modelRouter', options.router)
       return
     }
-    const models = configuredModels(options, {
+    const router = new ModelRouter()
+    const models = new LiveModels(router, options, {
       ...options,
       onBreaker(change) {
         if (app.hasDecorator('hooks')) app.hooks.emit('onBreaker', change)
       },
     })
-    const router = new ModelRouter()
-    for (const entry of models.entries) router.register(entry)
     app.decorate('modelRouter', router)
+    app.decorate('liveModels', models)
     app.addHook('onClose', () => models.close())
   },
   { name: 'signalbox-model-router' },

@@ -51,6 +51,7 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       ...(app.authPlugin ? { auth: app.authPlugin } : {}),
       ...(app.agentLoader ? { agentLoader: app.agentLoader } : {}),
       ...(app.conversationLoader ? { conversationLoader: app.conversationLoader } : {}),
+      ...(app.hasDecorator('limiter') ? { limiter: app.limiter } : {}),
       hooks: app.hooks,
       router: app.modelRouter,
       readiness: app.readiness,
@@ -99,6 +100,7 @@ export const oaiServer = fp<OaiServerPluginOptions>(
         // Nobody established is not nobody needed: that is for the core to say, by the route that it finds.
         ...(request.principal ? { principal: request.principal } : {}),
         headers,
+        ...(request.place ? { keepFor: request.place.keepFor } : {}),
       }
       reply.hijack()
       arriving = { request, reply }

@@ -43,6 +43,7 @@ export const requestLog = fp(
     )
     // Its reason may quote what was said.
     hooks.on('onGuardrail', ({ reason: _, ...line }) => log.warn(traced(line), 'a guardrail stopped a turn'))
+    hooks.on('onWriteStall', (line) => log.warn(line, 'a client read nothing of its answer, and was dropped'))
     hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](traced(line), 'tool'))
     hooks.on('onAuthFail', ({ requestId, reason }) => log.warn(traced({ requestId, reason }), 'authentication failed'))
     hooks.on('onAdmin', (line) => log.info(traced(line), 'audit'))

@@ -1,5 +1,6 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import pino from 'pino'
+import { admission } from '../plugins/admission.ts'
 import { agentLoader } from '../plugins/agent-loader.ts'
 import { auth } from '../plugins/auth.ts'
 import { conversationLoader } from '../plugins/conversation-loader.ts'
@@ -8,14 +9,20 @@ import { drain } from '../plugins/drain.ts'
 import { answerMalformedRequest, answerUnreadable, errors } from '../plugins/errors.ts'
 import { health } from '../plugins/health.ts'
 import { hooks } from '../plugins/hooks.ts'
+import { liveConfig } from '../plugins/live-config.ts'
+import { liveParts } from '../plugins/live-parts.ts'
 import { type MetricsOptions, metrics } from '../plugins/metrics.ts'
 import { modelRouter } from '../plugins/model-router.ts'
 import { oaiServer } from '../plugins/oai-server.ts'
+import { overload } from '../plugins/overload.ts'
+import { rateLimit } from '../plugins/rate-limit.ts'
 import { requestLog } from '../plugins/request-log.ts'
 import { store } from '../plugins/store.ts'
 import { tracing } from '../plugins/tracing.ts'
+import { writeTimeout } from '../plugins/write-timeout.ts'
 import type { AuthPlugin } from './auth/auth-plugin.ts'
 import { BearerKeyAuth } from './auth/bearer-key-auth.ts'
+import { kindsOf, providersOf, targetsOf } from './config/named.ts'
 import { type Config, milliseconds } from './config/schema.ts'
 import { createCatalog } from './engine/catalog.ts'
 import type { Extension } from './extension.ts'
@@ -28,6 +35,8 @@ export interface AppOptions {
   config: Config
   /** What the configuration's extension module exports. */
   extension?: Extension
+  /** Reads the configuration again, for a reload. Default: it stays as it is. */
+  load?: (() => Promise<Config>) | undefined
   /** Default: the extension's, then the keys of the configuration. */
   auth?: AuthPlugin
   /** Default: pino on standard output, at the configured level. */
@@ -38,7 +47,8 @@ export interface AppOptions {
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, extension = {} } = options
   const { server, conversations, responses } = config
-  const keys = config.auth && new BearerKeyAuth(config.auth)
+  const keys = config.auth && new BearerKeyAuth({ keys: config.auth.keys ?? [] })
+  const decides = options.auth ?? extension.auth ?? keys
   const kinds = kindsOf(config.providers)
   const catalog = createCatalog(config.catalog, kinds)
   // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
@@ -64,22 +74,26 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   // Node refuses what it does not know with a bare 417; RFC 9110 (10.1.1) lets us ignore it.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   await app.register(hooks)
+  await app.register(liveConfig, { config, load: options.load })
   await app.register(errors)
   await app.register(requestLog)
   await app.register(cors, server.cors)
   await app.register(health)
+  await app.register(writeTimeout, { timeoutMs: milliseconds(server.timeouts.write) })
   await app.register(store, config.store)
-  if (config.metrics.enabled) await app.register(metrics, metricsOf(config))
+  const { queueTimeout, ...overloadLimits } = server.overload
+  await app.register(overload, { ...overloadLimits, queueTimeoutMs: milliseconds(queueTimeout) })
+  if (config.metrics.enabled) await app.register(metrics, metricsOf(config, kinds))
   const { persistence, leases, eventLog, index } = app.store
   const { enabled: isTraced, flushTimeout, ...traced } = config.tracing
   if (isTraced) await app.register(tracing, { ...traced, kinds, flushTimeoutMs: milliseconds(flushTimeout) })
-  const configured = options.auth ?? extension.auth ?? keys
   // Loaded only where it is wanted, like the plugin itself.
   if (config.admin.enabled) {
     const { storedKeys } = await import('../plugins/stored-keys.ts')
-    await app.register(storedKeys, { configured, inMemory: config.store.kind === 'memory' })
+    await app.register(storedKeys, { configured: decides, inMemory: config.store.kind === 'memory' })
   }
-  await app.register(auth, { auth: app.storedKeys?.auth ?? configured })
+  await app.register(auth, { auth: app.storedKeys?.auth ?? decides })
+  await app.register(rateLimit, { limits: config.limits, leaseTime: config.store.leaseTime })
   const contextWindow = ({ provider, model }: Target) => catalog.find(provider, model)?.contextWindow
   const targetSwitch = config.admin.enabled ? new TargetSwitch() : undefined
   await app.register(modelRouter, {
@@ -96,13 +110,14 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       ...rest,
       host,
       targetSwitch,
-      config: () => config,
+      config: () => app.liveConfig.config,
     })
   }
   await app.register(agentLoader, { loader: extension.agentLoader })
   const { conversationLoader: loader } = extension
   const ttlSeconds = milliseconds(conversations.ttl) / 1000
   await app.register(conversationLoader, loader ? { loader } : { persistence, ttlSeconds })
+  await app.register(admission)
   await app.register(oaiServer, {
     prices: catalog,
     hiddenStepsPersistence: persistence,
@@ -120,6 +135,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     limits: { bodyLimit: server.bodyLimit, jsonDepth: server.jsonDepth },
     keepAliveMs: milliseconds(server.keepAlive),
   })
+  await app.register(liveParts, { keys: decides === keys ? keys : undefined, kinds })
   await app.register(drain, { timeoutMs: milliseconds(server.drainTimeout) })
   return app
 }
@@ -133,29 +149,8 @@ const lockTimeoutOf = ({ server, conversations }: Config): number =>
     ? Math.min(10_000, (milliseconds(server.keepAlive) * 2) / 3)
     : milliseconds(conversations.lockTimeout)
 
-const metricsOf = ({
-  metrics: { port, host, users },
-  server,
-  providers,
-  models = {},
-  agents,
-}: Config): MetricsOptions => ({
-  port,
-  host: host ?? server.host,
-  targets: [
-    ...Object.values(models).flatMap(({ targets }) => targets.map(({ model }) => model)),
-    ...Object.values(agents).map(({ model }) => model),
-  ],
-  models: Object.fromEntries(
-    Object.entries(models).map(([model, { targets }]) => [
-      model,
-      [...new Set(targets.map(({ model: target }) => target.split('/', 1)[0] ?? target))],
-    ]),
-  ),
-  kinds: kindsOf(providers),
-  ...(users.enabled ? { topUsers: users.top } : {}),
-})
-
-/** What providers with names of their own are, for those who know providers by their usual names. */
-const kindsOf = (providers: Config['providers']): Record<string, string> =>
-  Object.fromEntries(Object.entries(providers).flatMap(([name, { kind }]) => (kind ? [[name, kind]] : [])))
+const metricsOf = (config: Config, kinds: Readonly<Record<string, string>>): MetricsOptions => {
+  const { port, host = config.server.host, users } = config.metrics
+  const named = { targets: targetsOf(config), models: providersOf(config), kinds }
+  return { port, host, ...named, ...(users.enabled ? { topUsers: users.top } : {}) }
+}

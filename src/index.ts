@@ -6,7 +6,7 @@ export { defineGuardrail, type Guardrail, type GuardrailContext, type Verdict } 
 export type { AgentLoaderPlugin, AgentRequest, ConversationKey, ConversationLoaderPlugin } from './agent/loaders.ts'
 export { type StoredConversationsOptions, storedConversations } from './agent/stored-conversations.ts'
 export { type AgentTool, defineTool, type JSONSchema, type ToolContext } from './agent/tool.ts'
-export type { AuthPlugin, AuthVerifyResult } from './auth/auth-plugin.ts'
+export type { AuthPlugin, AuthVerifyResult, KeyLimits } from './auth/auth-plugin.ts'
 export { type BearerKey, BearerKeyAuth, type BearerKeyAuthOptions } from './auth/bearer-key-auth.ts'
 export {
   type Catalog,
@@ -19,6 +19,17 @@ export { createEngine, type Engine, type EngineOptions } from './engine/create-e
 export type { Extension } from './extension.ts'
 export type { CompletionUsage, HookEvents, Outcome } from './hooks/events.ts'
 export { HookBus, type HookListener, type HookName } from './hooks/hook-bus.ts'
+export type {
+  Actual,
+  AppliedLimit,
+  KeyUsage,
+  Limiter,
+  Refusal,
+  Reservation,
+  Used,
+} from './limits/limiter.ts'
+export { type LimiterOptions, MemoryLimiter, type MemoryLimiterOptions } from './limits/memory-limiter.ts'
+export { RedisLimiter, type RedisLimiterOptions } from './limits/redis-limiter.ts'
 export { type CreateLLMOptions, createLLM } from './llm/create-llm.ts'
 export { createDemo, type DemoOptions } from './llm/demo.ts'
 export { observed } from './llm/observed.ts'
@@ -65,6 +76,9 @@ export type {
   FallbackReason,
   FallbackReport,
   GuardrailReport,
+  LimitName,
+  LimitScope,
+  LimitUse,
   LLMClient,
   ProviderEvent,
   ProviderRequest,

@@ -5,8 +5,10 @@ import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from './app.ts'
 import { ConfigError } from './config/config-error.ts'
-import { type LoadedConfig, loadConfig } from './config/load.ts'
+import { ConfigSource } from './config/config-source.ts'
+import type { LoadedConfig } from './config/load.ts'
 import { type Config, milliseconds } from './config/schema.ts'
+import { watchFiles } from './config/watch.ts'
 import { environment } from './env.ts'
 import type { Extension } from './extension.ts'
 import { loadExtension } from './load-extension.ts'
@@ -29,7 +31,8 @@ async function main(): Promise<void> {
     process.stdout.write(usage)
     return
   }
-  const loaded = await loadConfig({ file: flags.config, env: environment() })
+  const source = new ConfigSource({ file: flags.config, env: environment() })
+  const loaded = await source.load()
   const { extensions } = loaded.config
   const extension = extensions === undefined ? {} : await loadExtension(extensions)
   checkTogether(loaded, extension)
@@ -37,7 +40,13 @@ async function main(): Promise<void> {
     process.stdout.write(`${loaded.file ?? 'the default configuration'} is valid\n`)
     end(0)
   }
-  const app = await buildApp({ config: loaded.config, extension })
+  const load = async (): Promise<Config> => {
+    const again = await source.load()
+    checkTogether(again, extension)
+    return again.config
+  }
+  const app = await buildApp({ config: loaded.config, extension, load })
+  reloadOnChange(app, source)
   closeOnSignal(app, loaded.config.server, extensions !== undefined)
   const { host, port } = loaded.config.server
   await app.listen({ host, port, listenTextResolver: greeting })
@@ -78,13 +87,24 @@ function announce(app: FastifyInstance, { config, file }: LoadedConfig, extensio
     )
 }
 
+/** Events that end nothing here. */
+const ours = ['beforeExit', 'SIGHUP'] as const
+
+/** A change of a file, or SIGHUP, reloads the configuration. */
+function reloadOnChange(app: FastifyInstance, source: ConfigSource): void {
+  const reload = () => app.liveConfig.reload()
+  const watching = watchFiles({ files: () => source.files, onChange: reload })
+  process.on('SIGHUP', reload)
+  app.addHook('onClose', async () => watching.close())
+}
+
 /** SIGTERM drains the app; SIGINT (a person) does so without the delay; a second signal ends the process at once. */
 function closeOnSignal(app: FastifyInstance, { drainDelay }: Config['server'], isExtended: boolean): void {
   // A promise that an extension left behind is no reason to end everybody's requests.
   if (isExtended) {
     process.on('unhandledRejection', (error) => app.log.error({ error: loggable(error) }, 'a promise failed unheard'))
   }
-  const skip = ['beforeExit', ...(isExtended ? ['unhandledRejection'] : [])] as ('beforeExit' | 'unhandledRejection')[]
+  const skip = [...ours, ...(isExtended ? (['unhandledRejection'] as const) : [])]
   closeWithGrace({ delay: false, logger: app.log, skip }, async ({ signal, err }) => {
     if (err) app.log.fatal({ error: loggable(err) }, 'the gateway failed')
     await app.drain(signal === 'SIGTERM' ? milliseconds(drainDelay) : 0)

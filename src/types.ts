@@ -150,10 +150,26 @@ export interface ConversationReport {
   durationMs: number
 }
 
+/** What is limited: in a minute, at a time, or in USD within a day or month of UTC. */
+export type LimitName = 'requests' | 'tokens' | 'concurrency' | 'usd_day' | 'usd_month'
+
+/** Whose limit it is. */
+export type LimitScope = 'key' | 'model' | 'gateway'
+
+/** How much of a limit is used, by all replicas together. USD in USD. */
+export interface LimitUse {
+  limit: LimitName
+  scope: LimitScope
+  used: number
+  cap: number
+  /** Milliseconds until nothing of it is used, if nothing more is; 0 where that is not known. */
+  resetMs: number
+}
+
 /** What a store was asked for, and what came of it. */
 export interface StoreReport {
-  /** What is kept: values, leases, or events. */
-  part: 'values' | 'leases' | 'events' | 'index'
+  /** What is kept: values, leases, events, or what is used of limits. */
+  part: 'values' | 'leases' | 'events' | 'index' | 'limits'
   operation: string
   /** `refused`: a lease was not to be had, or was lost. */
   outcome: 'ok' | 'refused' | 'failed'

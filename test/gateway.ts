@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { stringify } from 'yaml'
 import { buildApp } from '../src/app.ts'
 import type { AuthPlugin } from '../src/auth/auth-plugin.ts'
+import type { ReloadReport } from '../src/config/live-config.ts'
 import { parseConfig } from '../src/config/load.ts'
 import type { Config } from '../src/config/schema.ts'
 import type { Extension } from '../src/extension.ts'
@@ -46,6 +47,8 @@ export interface Gateway {
   client(options?: ClientOptions): OpenAI
   /** A POST with a JSON body, or with the very text given. */
   post(path: string, body: unknown, init?: RequestInit): Promise<Response>
+  /** Puts another configuration in force, or tries to: sections in the place of those that it was started with. */
+  reload(config: GatewayOptions['config']): Promise<ReloadReport>
   /** Breaks off what is open and stops. */
   close(): Promise<void>
 }
@@ -58,11 +61,26 @@ export async function startGateway(
   const alone = { retries: { max: 0 }, breaker: { enabled: false } }
   const providers = upstream && { openai: { baseURL: upstream.baseURL, apiKey: GATEWAY_KEY, ...alone, ...provider } }
   const extensions = extension && 'the extension of the test'
-  const text = stringify({ ...(providers && { providers }), ...(extensions && { extensions }), ...config })
-  const parsed = parseConfig(text, 'the configuration of the test', { PORT: '0', HOST: '127.0.0.1' })
+  const parse = (sections: GatewayOptions['config']): Config => {
+    const text = stringify({
+      ...(providers && { providers }),
+      ...(extensions && { extensions }),
+      ...config,
+      ...sections,
+    })
+    return parseConfig(text, 'the configuration of the test', { PORT: '0', HOST: '127.0.0.1' })
+  }
+  const parsed = parse({})
+  let next: GatewayOptions['config'] = {}
   const logs: Json[] = []
   const logger = pino({ level: parsed.server.logLevel }, { write: (line) => logs.push(JSON.parse(line)) })
-  const app = await buildApp({ config: parsed, logger, ...(extension && { extension }), ...(auth && { auth }) })
+  const app = await buildApp({
+    config: parsed,
+    load: async () => parse(next),
+    logger,
+    ...(extension && { extension }),
+    ...(auth && { auth }),
+  })
   const { host, port } = parsed.server
   const url = await app.listen({ host, port })
 
@@ -94,6 +112,10 @@ export async function startGateway(
         ...init,
         headers: { 'content-type': 'application/json', authorization: `Bearer ${CLIENT_KEY}`, ...init?.headers },
       }),
+    reload(sections) {
+      next = sections
+      return app.liveConfig.reload()
+    },
     close,
   }
 }

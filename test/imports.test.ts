@@ -17,6 +17,7 @@ const areas = [
   'router',
   'tracing',
   'agent',
+  'limits',
   'config',
   'auth',
   'llm',

@@ -16,6 +16,10 @@ export async function authenticate(
     if (models !== undefined && !(Array.isArray(models) && models.every((id) => typeof id === 'string'))) {
       throw new Error('the auth plugin named models that are no list of ids')
     }
+    const limits = Object.values(result.limits ?? {})
+    if (!limits.every((cap) => cap === undefined || (typeof cap === 'number' && cap > 0))) {
+      throw new Error('the auth plugin named limits that are no positive numbers')
+    }
     return result
   } catch (error) {
     if (error instanceof GatewayError) throw error

@@ -1,5 +1,5 @@
 import { hash, timingSafeEqual } from 'node:crypto'
-import type { AuthPlugin, AuthVerifyResult } from './auth-plugin.ts'
+import type { AuthPlugin, AuthVerifyResult, KeyLimits } from './auth-plugin.ts'
 
 /** One key: in clear, or as the hex SHA-256 of it, so that a configuration need not hold it. */
 export interface BearerKey {
@@ -9,6 +9,12 @@ export interface BearerKey {
   user?: string
   /** Ids and patterns of the models that the key may use. Default: all. */
   models?: readonly string[]
+  /** What may be used with it. Default: no limits of its own. */
+  limits?: KeyLimits
+  /** It is refused before this time: RFC 3339, as `2027-01-31T00:00:00Z`. Default: never. */
+  notBefore?: string
+  /** And from this time on. Two keys of one user overlap while the old one has yet to expire. Default: never. */
+  expiresAt?: string
 }
 
 export interface BearerKeyAuthOptions {
@@ -19,6 +25,8 @@ export interface BearerKeyAuthOptions {
 interface StoredKey {
   digest: Buffer
   result: AuthVerifyResult
+  /** Milliseconds since 1970. Absent for a key that is good at any time. */
+  valid?: { from: number; until: number }
 }
 
 /**
@@ -28,7 +36,7 @@ interface StoredKey {
  * digits of its SHA-256, so that two keys with one prefix are two users.
  */
 export class BearerKeyAuth implements AuthPlugin {
-  readonly #keys = new Map<string, StoredKey>()
+  #keys = new Map<string, StoredKey>()
 
   constructor({ keys }: BearerKeyAuthOptions) {
     const list = Array.isArray(keys) ? keys : Object.entries(keys).map(([key, user]) => ({ key, user }))
@@ -49,18 +57,41 @@ export class BearerKeyAuth implements AuthPlugin {
     const hex = hash('sha256', key)
     const stored = this.#keys.get(hex)
     if (!stored || !timingSafeEqual(stored.digest, Buffer.from(hex, 'hex'))) throw new Error('incorrect API key')
+    const { valid } = stored
+    if (valid) {
+      const now = Date.now()
+      if (now < valid.from) throw new Error('the API key is not valid yet')
+      if (now >= valid.until) throw new Error('the API key has expired')
+    }
     return stored.result
   }
 
-  #add({ key, sha256, user, models }: BearerKey): void {
+  /** Takes over the keys of another one, all at once: what was verified before stays so. */
+  become(other: BearerKeyAuth): void {
+    this.#keys = other.#keys
+  }
+
+  #add({ key, sha256, user, models, limits, notBefore, expiresAt }: BearerKey): void {
     if (!key && !sha256) throw new Error('an API key needs its text or its sha256')
     if (sha256 && !/^[\da-f]{64}$/i.test(sha256)) throw new Error('sha256 must be 64 hexadecimal digits')
     const hex = key ? hash('sha256', key) : String(sha256).toLowerCase()
     if (this.#keys.has(hex)) throw new Error('the same API key is listed twice')
     const result: AuthVerifyResult = { userId: user ?? anonymousUser(key, hex) }
     if (models) result.metadata = { models }
-    this.#keys.set(hex, { digest: Buffer.from(hex, 'hex'), result })
+    if (limits) Object.assign(result, { keyId: `key_${hex.slice(0, 16)}`, limits })
+    const stored: StoredKey = { digest: Buffer.from(hex, 'hex'), result }
+    if (notBefore !== undefined || expiresAt !== undefined) {
+      stored.valid = { from: timeOf(notBefore) ?? -Infinity, until: timeOf(expiresAt) ?? Infinity }
+    }
+    this.#keys.set(hex, stored)
   }
+}
+
+function timeOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const time = Date.parse(text)
+  if (Number.isNaN(time)) throw new Error(`"${text}" is not a time: write it as 2027-01-31T00:00:00Z`)
+  return time
 }
 
 /** What follows `Bearer` in the header; undefined where nothing does. */

@@ -2,6 +2,7 @@ import { BearerKeyAuth } from '../auth/bearer-key-auth.ts'
 import type { Environment } from '../env.ts'
 import { resolveLLM } from '../llm/create-llm.ts'
 import { parseRedisUrl } from '../store/redis-url.ts'
+import type { ApiKeyConfig } from './auth-schema.ts'
 import { impossibleAdmin } from './impossible-admin.ts'
 import { impossibleAgents } from './impossible-agents.ts'
 import { type Config, milliseconds, type ProviderConfig } from './schema.ts'
@@ -14,6 +15,8 @@ export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet
   }
   if (server) yield* impossibleDurations(server)
   for (const [name, provider] of Object.entries(providers ?? {})) {
+    const { apiKey, apiKeyFile } = provider
+    if (apiKey !== undefined && apiKeyFile !== undefined) yield `providers.${name}: give either apiKey or apiKeyFile`
     yield* impossibleTimes(`providers.${name}`, provider)
     const { window, openFor } = provider.breaker ?? {}
     yield* outOfRange(`providers.${name}.breaker`, { window, openFor }, 1)
@@ -114,18 +117,26 @@ function* outOfRange(
   }
 }
 
-function* unusableKeys(auth: NonNullable<Config['auth']>): Generator<string> {
-  let ambiguous = false
-  for (const [index, { key, sha256 }] of auth.keys.entries()) {
-    if ((key === undefined) !== (sha256 === undefined)) continue
-    ambiguous = true
-    yield `auth.keys.${index}: give either key or sha256`
-  }
-  if (ambiguous) return
+/** Keys that are none, or that are there twice. */
+export function* unusableKeys({ keys = [], keyFiles }: NonNullable<Config['auth']>): Generator<string> {
+  if (keys.length === 0 && !keyFiles) yield 'auth: give keys or keyFiles'
+  const ambiguous = [...ambiguousKeys(keys, 'auth.keys')]
+  yield* ambiguous
+  if (ambiguous.length > 0) return
   try {
-    new BearerKeyAuth(auth)
+    new BearerKeyAuth({ keys })
   } catch (error) {
     yield `auth.keys: ${error instanceof Error ? error.message : String(error)}`
+  }
+}
+
+/** `path`: of the list. */
+export function* ambiguousKeys(keys: readonly ApiKeyConfig[], path: string): Generator<string> {
+  for (const [index, { key, sha256, notBefore, expiresAt }] of keys.entries()) {
+    if ((key === undefined) === (sha256 === undefined)) yield `${path}.${index}: give either key or sha256`
+    for (const [name, time] of Object.entries({ notBefore, expiresAt })) {
+      if (time !== undefined && Number.isNaN(Date.parse(time))) yield `${path}.${index}.${name}: there is no such time`
+    }
   }
 }
 

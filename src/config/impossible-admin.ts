@@ -20,7 +20,7 @@ export function* impossibleAdmin({ admin, auth, server, metrics }: Partial<Confi
   }
   if (ambiguous) return
   if (new Set(keys.map(({ name }) => name)).size < keys.length) yield 'admin.keys: the same name is listed twice'
-  const ofClients = new Set(auth?.keys.map(digestOf))
+  const ofClients = new Set(auth?.keys?.map(digestOf))
   for (const [index, key] of keys.entries()) {
     if (ofClients.has(digestOf(key))) yield `admin.keys.${index}: is a key of auth.keys, too; clients must not have it`
   }

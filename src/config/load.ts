@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { Compile } from 'typebox/compile'
 import { Settings } from 'typebox/system'
 import { Value } from 'typebox/value'
@@ -7,10 +7,11 @@ import type { Environment } from '../env.ts'
 import { isObject } from '../json.ts'
 import { providersIn } from '../llm/providers.ts'
 import { ConfigError } from './config-error.ts'
-import { inconsistencies, unusableProviders } from './consistency.ts'
+import { inconsistencies, unusableKeys, unusableProviders } from './consistency.ts'
 import { expandEnvironment, type Path } from './expand.ts'
 import { at, explain, parsePointer, type Violation } from './explain.ts'
 import { withFiles } from './files.ts'
+import { ReadFiles } from './read-files.ts'
 import { type Config, ConfigSchema } from './schema.ts'
 import { isTraced } from './traced.ts'
 
@@ -20,6 +21,8 @@ export interface LoadOptions {
   /** Path of the file. Default: `SIGNALBOX_CONFIG`, then `./signalbox.yaml` if it is there, then no file at all. */
   file?: string | undefined
   env: Environment
+  /** Remembers what was read, also when that was no configuration. Default: nobody asks. */
+  files?: ReadFiles
 }
 
 export interface LoadedConfig {
@@ -33,10 +36,10 @@ export interface LoadedConfig {
  *
  * @throws ConfigError with every problem found, not only the first
  */
-export async function loadConfig({ file, env }: LoadOptions): Promise<LoadedConfig> {
+export async function loadConfig({ file, env, files = new ReadFiles() }: LoadOptions): Promise<LoadedConfig> {
   const named = file ?? env.SIGNALBOX_CONFIG
   const path = named ?? 'signalbox.yaml'
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+  const text = await files.text(resolve(path)).catch((cause: unknown) => {
     const absent = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
     if (absent && !named) return undefined
     throw new ConfigError(path, [absent ? 'the file does not exist' : `the file cannot be read: ${String(cause)}`])
@@ -44,8 +47,11 @@ export async function loadConfig({ file, env }: LoadOptions): Promise<LoadedConf
   const source = text === undefined ? 'the default configuration' : path
   const read = readConfig(text ?? '', source, env)
   const used = text === undefined ? undefined : path
-  const { config, problems: unreadable } = await withFiles(read.config, used)
-  refuse(source, [...read.problems, ...unusableProviders(config.providers, env), ...unreadable])
+  const { config, problems: unreadable } = await withFiles(read.config, used, files)
+  // What is wrong with those of the configuration itself is told already.
+  const keys = read.config.auth?.keyFiles && unreadable.length === 0 && config.auth ? unusableKeys(config.auth) : []
+  const problems = [...read.problems, ...unusableProviders(config.providers, env), ...unreadable, ...keys]
+  refuse(source, [...new Set(problems)])
   return { config: config as Config, file: used }
 }
 

@@ -1,7 +1,9 @@
 import { type Static, Type } from 'typebox'
 import { AdminConfig } from './admin-schema.ts'
+import { AuthConfig } from './auth-schema.ts'
 import { CacheConfig } from './cache-schema.ts'
-import { LimitsConfig } from './limits-schema.ts'
+import { GatewayLimitsConfig, LimitsConfig } from './limits-schema.ts'
+import { OverloadConfig } from './overload-schema.ts'
 import { planFields, targetFields } from './plan-schema.ts'
 import { BreakerConfig, ModelRetries, ModelTimeouts, ProviderRetries, ProviderTimeouts } from './resilience-schema.ts'
 import { Duration, options } from './schema-parts.ts'
@@ -27,11 +29,13 @@ const ServerConfig = Type.Object(
         headers: Duration('To receive a request head.', '15s'),
         request: Duration('To receive a whole request.', '60s'),
         keepAlive: Duration('An idle connection is closed after this.', '72s'),
+        write: Duration('A client that reads nothing of its answer for this long is dropped.', '5m'),
       },
       { ...options, default: {} },
     ),
     keepAlive: Duration('A silent stream gets a comment this often.', '15s'),
     drainDelay: Duration('From SIGTERM (readiness off) to the end of listening.', '5s'),
+    overload: OverloadConfig,
     drainTimeout: Duration('Open requests may take this long to finish when the gateway stops.', '60s'),
     cors: Type.Object(
       {
@@ -51,26 +55,6 @@ const ServerConfig = Type.Object(
   { ...options, default: {} },
 )
 
-const ApiKey = Type.Object(
-  {
-    key: Type.Optional(Type.String({ minLength: 8, description: 'The key in clear; best from the environment.' })),
-    sha256: Type.Optional(
-      Type.String({ pattern: '^[0-9a-fA-F]{64}$', description: 'Instead of `key`: its SHA-256, 64 hex digits.' }),
-    ),
-    user: Type.Optional(Type.String({ minLength: 1, description: 'User id. Default: made from the key.' })),
-    models: Type.Optional(
-      Type.Array(Type.String({ minLength: 1 }), { description: 'Models it may use, `openai/*` too. Default: all.' }),
-    ),
-    limits: Type.Optional(LimitsConfig),
-  },
-  options,
-)
-
-const AuthConfig = Type.Object(
-  { keys: Type.Array(ApiKey, { minItems: 1, description: 'The keys of the clients.' }) },
-  options,
-)
-
 const ProviderConfig = Type.Object(
   {
     kind: Type.Optional(
@@ -84,6 +68,9 @@ const ProviderConfig = Type.Object(
     ),
     apiKey: Type.Optional(
       Type.String({ minLength: 1, description: "The gateway's key there. Default: the usual variable." }),
+    ),
+    apiKeyFile: Type.Optional(
+      Type.String({ minLength: 1, description: 'Instead of `apiKey`: a file with it, such as a mounted Secret.' }),
     ),
     headers: Type.Optional(
       Type.Record(Type.String(), Type.String(), { description: 'Sent with every request to it.' }),
@@ -122,6 +109,7 @@ const ModelConfig = Type.Object(
     ...planFields,
     timeouts: Type.Optional(ModelTimeouts),
     retries: Type.Optional(ModelRetries),
+    limits: Type.Optional(LimitsConfig),
     capabilities: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
     ),
@@ -168,6 +156,7 @@ const AgentConfig = Type.Object(
         options,
       ),
     ),
+    limits: Type.Optional(LimitsConfig),
     capabilities: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), { description: 'Shown at `GET /v1/models`.' }),
     ),
@@ -326,6 +315,7 @@ export const ConfigSchema = Type.Object(
     ),
     conversations: ConversationsConfig,
     responses: ResponsesConfig,
+    limits: GatewayLimitsConfig,
     store: StoreConfig,
     metrics: MetricsConfig,
     tracing: TracingConfig,

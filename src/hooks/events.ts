@@ -6,6 +6,9 @@ import type {
   ConversationReport,
   FallbackReason,
   GuardrailReport,
+  LimitName,
+  LimitScope,
+  LimitUse,
   RetryReport,
   StoreReport,
   Target,
@@ -48,6 +51,10 @@ export interface HookEvents {
   }
   /** Authentication refused a request. `reason` is the text of what `verify` threw; it never contains the key. */
   onAuthFail: { requestId: string; reason: string }
+  /** A request was refused because this process has too much to do: there was no place in the queue, or none at work in time. */
+  onOverload: { requestId: string; reason: 'queue_full' | 'queue_timeout' }
+  /** A client has read nothing of its answer for too long (`waitedMs`), and its connection was closed. `unreadBytes`: what waited for it. */
+  onWriteStall: { waitedMs: number; unreadBytes: number }
   /** It is settled who answers: the registered model (or wildcard), `_other` for an agent that the loader alone knows. */
   onRoute: {
     requestId: string
@@ -115,6 +122,10 @@ export interface HookEvents {
   onTool: { requestId: string; model?: string } & ToolReport
   /** A guardrail has stopped a turn. */
   onGuardrail: { requestId: string; model?: string } & GuardrailReport
+  /** A request was refused, since it would have passed a limit: a key's, a model's, or the gateway's. */
+  onRateLimited: { requestId: string; userId: string | null; model?: string; limit: LimitName; scope: LimitScope }
+  /** What is used of each limit that a request falls under, now that it was admitted, or refused. */
+  onLimits: { requestId: string; model?: string; uses: readonly LimitUse[] }
   /** The gateway, or an upstream on its behalf, failed (status 500 and above). `error` is for logs, never for clients. */
   onError: { requestId: string; error: unknown }
   /** A request is over: its last byte was produced, or its client has left. Emitted exactly once per request. */
@@ -169,6 +180,18 @@ export interface HookEvents {
     /** `refused`: without a good admin key. `invalid`: any other fault of the caller's. */
     outcome: 'ok' | 'refused' | 'invalid' | 'failed'
     status: number
+  }
+  /**
+   * The configuration was read again: a new one is in force, or it is as it was, or it was no configuration (`failed`, with all
+   * its problems) and the last good one stays. `revision` is of the one in force. Paths and problems hold no values of keys.
+   */
+  onConfigReload: {
+    revision: string
+    outcome: 'applied' | 'unchanged' | 'failed'
+    changed: readonly string[]
+    /** What differs, but only a restart can change. */
+    needsRestart: readonly string[]
+    problems: readonly string[]
   }
   /** A listener threw or rejected. The request it was told about is not affected. */
   onListenerError: { event: string; error: unknown }

@@ -1,9 +1,11 @@
 import type { HookEvents } from '../hooks/events.ts'
 import type { HookBus, HookListener, HookName } from '../hooks/hook-bus.ts'
 import { providerName } from '../provider-name.ts'
+import { ConfigMetrics } from './config-metrics.ts'
 import { Exposition, type Scrape } from './exposition.ts'
 import { createGauges, createInstruments, type Exemplar, type Readings } from './instruments.ts'
 import { codeOf, LabelValues, methodOf, other, statusClassOf } from './label-values.ts'
+import { LimitUses } from './limit-uses.ts'
 import { OpenRequests } from './open-requests.ts'
 import { runtimeMetrics } from './runtime-metrics.ts'
 import { TopUsers } from './top-users.ts'
@@ -19,6 +21,8 @@ export interface GatewayMetricsOptions extends Omit<Readings, 'inFlight' | 'open
   models?: Readonly<Record<string, readonly string[]>>
   /** What providers with names of their own are. Default: what they are called. */
   kinds?: Readonly<Record<string, string>>
+  /** Of the configuration that the gateway starts with. Default: nothing is told of configurations. */
+  revision?: string
   /** Tokens and cost by user, for this many of them. Default: none. */
   topUsers?: number
 }
@@ -38,7 +42,9 @@ export class GatewayMetrics {
   readonly #hooks: HookBus
   readonly #open = new OpenRequests()
   readonly #instruments = createInstruments()
+  readonly #limitUses = new LimitUses()
   readonly #users: TopUsers | undefined
+  readonly #config: ConfigMetrics | undefined
   readonly #exposition: Exposition
   readonly #idsOf: GatewayMetricsOptions['idsOf']
   readonly #targets: LabelValues
@@ -54,23 +60,18 @@ export class GatewayMetrics {
     this.#kinds = options.kinds ?? {}
     const targets = [...(options.targets ?? [])]
     this.#targets = new LabelValues(mostUnnamed, targets)
-    this.#providers = new LabelValues(
-      mostUnnamed,
-      targets.map((target) => target.split('/', 1)[0] ?? target),
-    )
-    for (const [model, providers] of Object.entries(options.models ?? {})) {
-      for (const provider of providers) this.#instruments.cost.inc({ provider, model }, 0)
-    }
-    // An agent may ask a model of another name; a wildcard is no target.
-    const named = targets.filter((target) => target.includes('/') && !target.endsWith('*'))
-    for (const target of named) this.#instruments.breakerState.set({ target }, 0)
+    this.#providers = new LabelValues(mostUnnamed, targets.map(providerOf))
+    this.#begin(targets, options.models)
     this.#users = options.topUsers === undefined ? undefined : new TopUsers(options.topUsers)
+    this.#config = options.revision === undefined ? undefined : new ConfigMetrics(options.revision)
     const open = this.#open
     const readings = { ...options, inFlight: () => open.size, openStreams: () => open.streams }
     this.#exposition = new Exposition([
       ...Object.values(this.#instruments),
       ...createGauges(readings, options.version),
       ...(this.#users?.metrics ?? []),
+      ...this.#limitUses.metrics,
+      ...(this.#config?.metrics ?? []),
       ...runtimeMetrics(),
     ])
     this.#listen()
@@ -85,6 +86,24 @@ export class GatewayMetrics {
     return this.#exposition.scrape(accept)
   }
 
+  /** `provider/model` of targets that the configuration names now, too. */
+  know(targets: readonly string[], models: GatewayMetricsOptions['models'] = {}): void {
+    this.#targets.know(targets)
+    this.#providers.know(targets.map(providerOf))
+    this.#begin(targets, models)
+  }
+
+  /** At 0, so that the first of each is seen to be one. */
+  #begin(targets: readonly string[], models: GatewayMetricsOptions['models'] = {}): void {
+    const { breakerState, cost } = this.#instruments
+    for (const [model, providers] of Object.entries(models)) {
+      for (const provider of providers) cost.inc({ provider, model }, 0)
+    }
+    // An agent may ask a model of another name; a wildcard is no target.
+    for (const target of targets.filter((name) => name.includes('/') && !name.endsWith('*')))
+      breakerState.set({ target }, 0)
+  }
+
   /** Listens no more. */
   close(): void {
     for (const off of this.#offs.splice(0)) off()
@@ -92,7 +111,8 @@ export class GatewayMetrics {
 
   #listen(): void {
     const { adminCalls, authFailures, backgroundEnds, cacheRequests, conversations, errors } = this.#instruments
-    const { guardrailStops, listenerErrors, retries, retriesDenied, toolCalls, warnings } = this.#instruments
+    const { guardrailStops, listenerErrors, overloadRefused, rateLimited, retries, retriesDenied } = this.#instruments
+    const { toolCalls, warnings, writeStalls } = this.#instruments
     const open = this.#open
     this.#on('onRequest', ({ requestId }) => open.begin(requestId))
     this.#on('onRoute', ({ requestId, route, isAgent }) => {
@@ -118,14 +138,21 @@ export class GatewayMetrics {
     })
     this.#on('onAuthFail', () => authFailures.inc())
     this.#on('onCache', ({ model = other, outcome }) => cacheRequests.inc({ model, outcome }))
+    // A rate needs a value before the first one.
+    for (const reason of ['queue_full', 'queue_timeout']) overloadRefused.inc({ reason }, 0)
+    this.#on('onOverload', ({ reason }) => overloadRefused.inc({ reason }))
+    this.#on('onWriteStall', () => writeStalls.inc())
     this.#on('onTool', ({ tool, outcome }) => toolCalls.inc({ tool: this.#tools.of(tool), outcome }))
     this.#on('onGuardrail', ({ guardrail, stage }) =>
       guardrailStops.inc({ guardrail: this.#guardrails.of(guardrail), stage }),
     )
     this.#on('onConversation', ({ operation, outcome }) => conversations.inc({ operation, outcome }))
     this.#on('onStore', (operation) => this.#stored(operation))
+    this.#on('onRateLimited', ({ limit, scope }) => rateLimited.inc({ limit, scope }))
+    this.#on('onLimits', (uses) => this.#limitUses.note(uses))
     this.#on('onWarning', ({ model = other }) => warnings.inc({ model }))
     this.#on('onAdmin', ({ action, outcome }) => adminCalls.inc({ action, outcome }))
+    this.#on('onConfigReload', (reload) => this.#config?.reloaded(reload))
     this.#on('onListenerError', ({ event }) => listenerErrors.inc({ event }))
   }
 
@@ -248,6 +275,7 @@ export class GatewayMetrics {
 }
 
 const breakerStates = { closed: 0, half_open: 1, open: 2 } as const
+const providerOf = (target: string): string => target.split('/', 1)[0] ?? target
 
 function operationOf(route: string, isAgent: boolean): 'chat' | 'embeddings' | 'invoke_agent' {
   if (isAgent) return 'invoke_agent'

@@ -197,15 +197,36 @@ export function createInstruments() {
       'operation',
     ),
     adminCalls: counter('signalbox_admin_calls_total', 'Calls of the admin API.', 'action', 'outcome'),
+    rateLimited: counter(
+      'signalbox_rate_limited_total',
+      'Requests that were refused, since they would have passed a limit.',
+      'limit',
+      'scope',
+    ),
     warnings: counter('signalbox_warnings_total', 'Requests that were not served quite as asked.', 'model'),
+    overloadRefused: counter(
+      'signalbox_overload_refused_total',
+      'Requests that were refused because there was too much to do.',
+      'reason',
+    ),
+    writeStalls: counter('signalbox_write_stalls_total', 'Clients that were dropped because they read nothing.'),
     listenerErrors: counter('signalbox_listener_errors_total', 'Hook listeners that failed.', 'event'),
   }
+}
+
+/** Requests at work and in the queue, and how many may be. */
+export interface Admitted {
+  readonly inFlight: number
+  readonly queued: number
+  readonly limits: { readonly maxInFlight: number }
 }
 
 /** What of the gateway is read when somebody asks. */
 export interface Readings {
   inFlight(): number
   openStreams(): number
+  /** What the process has taken on; absent where that has no bound. */
+  admission?: Admitted | undefined
   draining(): boolean
   ready(): Promise<boolean>
   /** Absent where the store is no server of its own. */
@@ -214,7 +235,7 @@ export interface Readings {
 
 /** The metrics that are read as somebody asks for them. */
 export function createGauges(readings: Readings, version: string) {
-  const { inFlight, openStreams, draining, ready, storeUp } = readings
+  const { inFlight, openStreams, admission, draining, ready, storeUp } = readings
   const build = new Gauge({
     name: 'signalbox_build_info',
     help: 'Always 1; what is running is in the labels.',
@@ -225,6 +246,16 @@ export function createGauges(readings: Readings, version: string) {
   return [
     gauge('signalbox_in_flight_requests', 'Requests that are not over.', inFlight),
     gauge('signalbox_open_streams', 'Event streams that are not over.', openStreams),
+    ...(admission
+      ? [
+          gauge('signalbox_queued_requests', 'Requests that wait for another one to end.', () => admission.queued),
+          gauge(
+            'signalbox_saturation_ratio',
+            'Requests at work, as a share of `server.overload.maxInFlight`.',
+            () => admission.inFlight / admission.limits.maxInFlight,
+          ),
+        ]
+      : []),
     gauge('signalbox_draining', '1 while the gateway shuts down.', () => Number(draining())),
     gauge('signalbox_ready', '1 while the gateway wants traffic.', async () => Number(await ready())),
     ...(storeUp

@@ -17,12 +17,21 @@ export const codeOf = (code: string): string => (errorCodes.has(code) ? code : o
 /** Values from outside that are labels as long as they are few; the rest is one. */
 export class LabelValues {
   readonly #known: Set<string>
-  readonly #most: number
+  #most: number
 
   /** `known`: those that are labels in any case. `most`: how many others may be. */
   constructor(most: number, known: Iterable<string> = []) {
     this.#known = new Set(known)
     this.#most = this.#known.size + most
+  }
+
+  /** These are labels in any case, too: as many others may be as before. */
+  know(values: Iterable<string>): void {
+    for (const value of values) {
+      if (this.#known.has(value)) continue
+      this.#known.add(value)
+      this.#most += 1
+    }
   }
 
   /** `mayJoin` false: only if it is a label already. */

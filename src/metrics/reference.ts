@@ -1,16 +1,21 @@
 import { type Metric, Registry } from 'prom-client'
+import { ConfigMetrics } from './config-metrics.ts'
 import { createGauges, createInstruments } from './instruments.ts'
+import { LimitUses } from './limit-uses.ts'
 import { TopUsers } from './top-users.ts'
 
 /** The gateway's metrics as a Markdown table, one row each, from their definitions. */
 export function metricsReference(): string {
   const [no, yes] = [() => 0, async () => true]
-  const readings = { inFlight: no, openStreams: no, draining: () => false, ready: yes, storeUp: yes }
+  const admission = { inFlight: 0, queued: 0, limits: { maxInFlight: 1 } }
+  const readings = { inFlight: no, openStreams: no, draining: () => false, ready: yes, storeUp: yes, admission }
   const registry = new Registry()
   const metrics: Metric[] = [
     ...Object.values(createInstruments()),
     ...createGauges(readings, 'version'),
     ...new TopUsers(1).metrics,
+    ...new LimitUses().metrics,
+    ...new ConfigMetrics('revision').metrics,
   ]
   for (const metric of metrics) registry.registerMetric(metric)
   const rows = registry.getMetricsAsArray().map((metric) => {

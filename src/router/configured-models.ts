@@ -63,16 +63,14 @@ export function configuredModels(
   const entries: ServerEntry[] =
     names.length === 0
       ? [{ model: 'demo/echo', client: demoOf(parts), capabilities: { demo: true } }]
-      : Object.entries(plans).map(([model, { targets, capabilities, ...rules }]) => {
+      : Object.entries(plans).map(([model, { targets, limits, capabilities, ...rules }]) => {
           const client = plan({
             targets: targets.map(({ model: target, ...share }) => ({ client: clientFor(target, rules), ...share })),
             ...planOf(rules),
           })
-          const contextWindow = shortestWindow(
-            targets.map(({ model: target }) => targetNamed(target)),
-            parts,
-          )
-          return { model, client, contextWindow, ...(capabilities ? { capabilities } : {}) }
+          const asked = targets.map(({ model: target }) => targetNamed(target))
+          const contextWindow = shortestWindow(asked, parts)
+          return { model, client, contextWindow, targets: asked, limits, ...(capabilities ? { capabilities } : {}) }
         })
   const router = new ModelRouter()
   for (const entry of entries) router.register(entry)
@@ -80,11 +78,16 @@ export function configuredModels(
     const route = router.find(agent.model)
     const asked = route ? servedBy(route) : clientFor(agent.model)
     const client = agentOf(model, agent, asked, parts)
-    const { capabilities } = agent
+    const { limits, capabilities } = agent
     const contextWindow = route
       ? () => route.entry.contextWindow?.(route.model)
       : shortestWindow([targetNamed(agent.model)], parts)
-    entries.push({ model, client, contextWindow, ...conversationOf(agent), ...(capabilities ? { capabilities } : {}) })
+    const targets = route ? targetsOf(route) : [targetNamed(agent.model)]
+    entries.push({
+      ...{ model, client, contextWindow, targets, limits },
+      ...conversationOf(agent),
+      ...(capabilities ? { capabilities } : {}),
+    })
   }
   const { cacheStore = new MemoryPersistence() } = parts
   // Agents ask models themselves, without their caches: a step that was taken before would be taken again.
@@ -133,6 +136,10 @@ function targetNamed(target: string): Target {
 /** Of a wildcard, the one model that is meant. */
 const servedBy = ({ entry, client, model }: Route): LLMClient =>
   entry.model.endsWith('*') ? pinned(client, model) : client
+
+/** Of a wildcard, at the one model that is meant. */
+const targetsOf = ({ entry, model }: Route): readonly Target[] | undefined =>
+  entry.targets?.map((target) => (target.model === '*' ? { ...target, model } : target))
 
 /** Of several targets the shortest, if all are known. */
 const shortestWindow =

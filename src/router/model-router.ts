@@ -1,43 +1,9 @@
 import { AgentLoop } from '../agent/agent-loop.ts'
-import type { TruncateLimits } from '../agent/conversation-history.ts'
-import type { AgentTool } from '../agent/tool.ts'
 import { withoutTools } from '../agent/without-tools.ts'
-import { GatewayError } from '../server/errors.ts'
 import type { LLMClient } from '../types.ts'
+import { type Registration, type Route, Routes, type ServerEntry } from './routes.ts'
 
-/** The registration of one model. */
-export interface ServerEntry {
-  /** The id that requests name. One that ends in `*` (`openai/*`, `*`) serves every id with that beginning. */
-  model: string
-  /** A provider, clients that wrap clients, or an agent. */
-  client: LLMClient
-  /** Tools that the gateway runs for this model; its callers see neither them nor their results. Default none. */
-  internalTools?: readonly AgentTool[]
-  /** False to ignore the tools that callers send. Default true. */
-  allowExternalTools?: boolean
-  /** What of a conversation with it is sent and kept; false when it has none. Default: everything. */
-  conversation?: TruncateLimits | false
-  /** Shown at `GET /v1/models`, beside what is known. */
-  capabilities?: Readonly<Record<string, unknown>>
-  /** Tokens of prompt and answer together, shown at `GET /v1/models`: of what a wildcard has matched, else of the id. */
-  contextWindow?(model: string): number | undefined
-  /** Unix seconds, shown at `GET /v1/models`. Default 0: the same on every replica and after every restart. */
-  created?: number
-}
-
-/** Where a requested model leads. */
-export interface Route {
-  entry: ServerEntry
-  /** The entry's client, with the entry's tools. */
-  client: LLMClient
-  /** The model's name for the client: what a wildcard matched, else the requested id. */
-  model: string
-}
-
-interface Registration {
-  entry: ServerEntry
-  client: LLMClient
-}
+export type { Route, ServerEntry } from './routes.ts'
 
 /** An entry's client with the entry's tools, and without its callers' where those are not wanted. */
 function composed({ model, client, internalTools = [], allowExternalTools = true }: ServerEntry): LLMClient {
@@ -54,60 +20,59 @@ function composed({ model, client, internalTools = [], allowExternalTools = true
 
 /** The registered models. The longest wildcard that fits wins, and an exact id wins over every wildcard. */
 export class ModelRouter {
-  readonly #exact = new Map<string, Registration>()
-  /** Longest prefix first. */
-  #wildcards: Registration[] = []
+  #routes = new Routes()
+
+  /** As they are now: what is registered later is not among them. A request keeps those that it began with. */
+  get routes(): Routes {
+    return this.#routes
+  }
 
   /** @throws Error when the id is taken (swapping a live model is `unregister`, then `register`), or a tool is ill-formed */
   register(entry: ServerEntry): void {
-    const { model } = entry
-    if (this.get(model)) throw new Error(`model "${model}" is already registered`)
-    const registration = { entry, client: composed(entry) }
-    if (!model.endsWith('*')) {
-      this.#exact.set(model, registration)
-      return
-    }
-    this.#wildcards = [...this.#wildcards, registration].sort((a, b) => b.entry.model.length - a.entry.model.length)
+    this.#routes = this.#routes.with([registrationOf(entry)])
   }
 
   /** Takes a model out of service; requests under way finish on it. Returns the entry, whose client is then the caller's. */
   unregister(model: string): ServerEntry | undefined {
     const entry = this.get(model)
-    if (!entry) return undefined
-    this.#exact.delete(model)
-    this.#wildcards = this.#wildcards.filter((other) => other.entry !== entry)
+    if (entry) this.#routes = this.#routes.without([entry])
     return entry
+  }
+
+  /**
+   * Prepares to put entries in the place of others, and changes nothing. The function that it returns does so at once: no request
+   * finds the one half and not the other.
+   *
+   * @throws Error as {@link register}
+   */
+  replacing(entries: readonly ServerEntry[], by: readonly ServerEntry[]): () => void {
+    const registrations = by.map(registrationOf)
+    const swapped = (): Routes => this.#routes.without(entries).with(registrations)
+    swapped()
+    return () => {
+      this.#routes = swapped()
+    }
   }
 
   /** The entry registered under exactly this id or pattern. */
   get(model: string): ServerEntry | undefined {
-    return (this.#exact.get(model) ?? this.#wildcards.find(({ entry }) => entry.model === model))?.entry
+    return this.#routes.get(model)
   }
 
   /** @throws GatewayError `model_not_found` */
   resolve(model: string): Route {
-    const route = this.find(model)
-    if (route) return route
-    throw new GatewayError('model_not_found', `model "${model}" not found`, { param: 'model' })
+    return this.#routes.resolve(model)
   }
 
   /** As {@link resolve}, undefined when no entry serves the model. */
   find(model: string): Route | undefined {
-    const exact = this.#exact.get(model)
-    if (exact) return { ...exact, model }
-    // A pattern is no model of the provider's.
-    if (model.endsWith('*')) return undefined
-    for (const registration of this.#wildcards) {
-      const prefix = registration.entry.model.slice(0, -1)
-      if (model.startsWith(prefix) && model.length > prefix.length) {
-        return { ...registration, model: model.slice(prefix.length) }
-      }
-    }
-    return undefined
+    return this.#routes.find(model)
   }
 
   /** In the order of registration, exact ids first. */
   list(): ServerEntry[] {
-    return [...this.#exact.values(), ...this.#wildcards].map(({ entry }) => entry)
+    return this.#routes.list()
   }
 }
+
+const registrationOf = (entry: ServerEntry): Registration => ({ entry, client: composed(entry) })

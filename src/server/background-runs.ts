@@ -32,8 +32,13 @@ export class BackgroundRuns {
     for (const { run } of this.#runs.values()) run.abort(reason)
   }
 
+  /** Resolves when those that there are now are over. */
+  async settledSoFar(): Promise<void> {
+    await Promise.all([...this.#runs.values()].map(({ over }) => over))
+  }
+
   /** Resolves when none is left. */
   async settled(): Promise<void> {
-    while (this.#runs.size > 0) await Promise.all([...this.#runs.values()].map(({ over }) => over))
+    while (this.#runs.size > 0) await this.settledSoFar()
   }
 }

@@ -24,6 +24,11 @@ export class Bill {
     this.open = undefined
   }
 
+  /** What a usage would cost; undefined when that is not known. */
+  costOf({ provider, model }: Target, usage: Usage): number | undefined {
+    return this.#prices?.cost(provider, model, usage)
+  }
+
   /** The usages of the calls so far. */
   get usages(): (Usage | undefined)[] {
     return this.#calls.map(({ usage }) => usage)

@@ -5,8 +5,10 @@ import { streamDetached } from './completion-run.ts'
 import type { Endpoint, ServerContext } from './context.ts'
 import { dispatch } from './dispatch.ts'
 import type { Exchange } from './exchange.ts'
+import { ofChat } from './expected-usage.ts'
 import { KeptCompletion } from './kept-completion.ts'
 import { asChatRequest } from './request-schema.ts'
+import { reserve } from './reserve.ts'
 import { isResumable } from './resumable.ts'
 import { EventStream } from './sse.ts'
 import { withoutUnaskedUsage } from './unasked-usage.ts'
@@ -15,6 +17,8 @@ import { withoutUnaskedUsage } from './unasked-usage.ts'
 export const createChatCompletion: Endpoint = async (exchange, context) => {
   const body = asChatRequest(await readJSON(exchange.request, context.limits))
   const { client, request } = await dispatch(exchange, context, body)
+  const reserved = reserve(exchange, context, { client, model: request.model, expected: () => ofChat(request) })
+  if (reserved) await reserved
   const isDetached = body.stream === true && isResumable(exchange)
   const kept = body.store || isDetached ? await KeptCompletion.claim(exchange, context, body) : undefined
   if (kept && isDetached) return streamDetached(exchange, context, client, request, kept)

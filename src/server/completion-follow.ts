@@ -27,7 +27,7 @@ export async function followCompletion(
   if (isSeen) return exchange.empty(204)
   exchange.stream = true
   return exchange.eventStream(
-    new EventStream(follow(exchange, context, id, from), {
+    new EventStream(eventsOfCompletion(exchange, context, id, from), {
       numbered: { firstId: from, isLast: isError },
       keepAliveMs: context.keepAliveMs,
       encode(event) {
@@ -51,8 +51,8 @@ export async function followCompletion(
   )
 }
 
-/** Ends as the completion did: with its error, or after its last chunk. */
-async function* follow(
+/** The events of a completion from a number on; those to come as well. They end as it did: with its error, or after its last chunk. */
+export async function* eventsOfCompletion(
   exchange: Exchange,
   context: ServerContext,
   id: string,

@@ -5,6 +5,7 @@ import type { CallOptions, ChatRequest, LLMClient } from '../types.ts'
 import { ChunkStream } from './chunk-stream.ts'
 import { chunksUntilAborted } from './chunks-until-aborted.ts'
 import { begun, type CompletionEvent, done, firstId, isError } from './completion-events.ts'
+import { eventsOfCompletion } from './completion-follow.ts'
 import type { ServerContext } from './context.ts'
 import { Detached, tied } from './detached.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
@@ -28,8 +29,11 @@ export async function streamDetached(
   await run.begin()
   const untie = tied(run, exchange.call)
   const chunks = await ChunkStream.open(exchange, context, client, asked, run.call).finally(untie)
-  const events = new Detached(run.events(chunks, asked))
+  const events = new Detached(run.events(chunks, asked), (from) =>
+    eventsOfCompletion(exchange, context, kept.id, firstId + from),
+  )
   context.backgroundRuns.add(run.key, run, events.over)
+  exchange.outlivedBy(events.over)
   exchange.addHeader(resumeHeader, `/v1/chat/completions/${kept.id}`)
   return exchange.eventStream(
     new EventStream(events, {
@@ -42,7 +46,10 @@ export async function streamDetached(
         return warnings && `warning ${warnings}`
       },
       onError: (error) => toGatewayError(error, exchange.requestId).toBody(),
-      onCancel: () => exchange.end(200, 'client_closed', 'client_closed'),
+      onCancel(reason) {
+        if (events.isBehind) exchange.abort(reason)
+        exchange.end(200, 'client_closed', 'client_closed')
+      },
     }),
   )
 }
@@ -63,7 +70,6 @@ class CompletionRun {
 
   constructor(kept: KeptCompletion, exchange: Exchange, context: ServerContext) {
     this.key = eventsKey(exchange.userId, kept.id)
-    exchange.goesOn = true
     this.call = { ...exchange.call, signal: this.#controller.signal }
     this.#kept = kept
     this.#exchange = exchange

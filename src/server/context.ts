@@ -3,9 +3,10 @@ import type { HiddenSteps } from '../agent/hidden-steps.ts'
 import type { AgentLoaderPlugin } from '../agent/loaders.ts'
 import type { CompletionRecords } from '../completions/completion-records.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
+import type { Limiter } from '../limits/limiter.ts'
 import type { ConversationRecords } from '../responses/conversation-records.ts'
 import type { ResponseRecords } from '../responses/response-records.ts'
-import type { ModelRouter } from '../router/model-router.ts'
+import type { Routes } from '../router/routes.ts'
 import type { EventLog } from '../store/event-log.ts'
 import type { BackgroundRuns } from './background-runs.ts'
 import type { BodyLimits } from './body.ts'
@@ -14,10 +15,13 @@ import type { Readiness } from './readiness.ts'
 
 /** What the endpoints work with. */
 export interface ServerContext {
-  readonly router: ModelRouter
+  /** The models as they were when the request arrived. */
+  readonly router: Pick<Routes, 'find' | 'get' | 'list' | 'resolve'>
   readonly hooks: HookBus
   readonly readiness: Readiness
   readonly limits: BodyLimits
+  /** Undefined where nothing is limited. */
+  readonly limiter: Limiter | undefined
   /** A silent stream sends a comment this often, in milliseconds. */
   readonly keepAliveMs: number
   readonly streamChunkChars: number

@@ -22,6 +22,12 @@ const catalogue = {
   upstream_rejected: { status: 400, type: 'invalid_request_error', code: null },
   upstream_rate_limited: { status: 429, type: 'rate_limit_error', code: 'rate_limit_exceeded' },
   upstream_quota_exceeded: { status: 429, type: 'rate_limit_error', code: 'insufficient_quota' },
+  /** Of OpenAI's types: what there was too much of. */
+  requests_limited: { status: 429, type: 'requests', code: 'rate_limit_exceeded' },
+  tokens_limited: { status: 429, type: 'tokens', code: 'rate_limit_exceeded' },
+  concurrency_limited: { status: 429, type: 'requests', code: 'concurrency_limit_exceeded' },
+  /** The code by which clients know that waiting does not help. */
+  budget_exceeded: { status: 429, type: 'insufficient_quota', code: 'insufficient_quota' },
   internal_error: { status: 500, type: 'server_error', code: 'internal_error' },
   upstream_auth_error: { status: 502, type: 'server_error', code: 'upstream_auth_error' },
   upstream_error: { status: 502, type: 'server_error', code: 'upstream_error' },
@@ -29,6 +35,7 @@ const catalogue = {
   upstream_malformed: { status: 502, type: 'server_error', code: 'upstream_malformed' },
   upstream_truncated: { status: 502, type: 'server_error', code: 'upstream_truncated' },
   agent_loader_failed: { status: 502, type: 'server_error', code: 'agent_loader_failed' },
+  overloaded: { status: 503, type: 'server_error', code: 'overloaded' },
   agent_loader_timeout: { status: 503, type: 'server_error', code: 'agent_loader_timeout' },
   response_interrupted: { status: 503, type: 'server_error', code: 'response_interrupted' },
   store_unavailable: { status: 503, type: 'server_error', code: 'store_unavailable' },

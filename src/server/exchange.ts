@@ -18,6 +18,8 @@ export interface ExchangeOptions {
   /** Default: none, and every cost is unknown. */
   prices?: Prices | undefined
   onEnd?: (exchange: Exchange) => void
+  /** Hears of what goes on after the answer. */
+  keepFor?: ((work: Promise<unknown>) => void) | undefined
 }
 
 /** One request and its answer, from arrival to last byte: who, what, how long, how it ended. */
@@ -49,8 +51,6 @@ export class Exchange {
   stopped = false
   usage: CompletionUsage | undefined
   firstTokenMs: number | undefined
-  /** What it asks for is made also when its answer is over. */
-  goesOn = false
   /** Among the open exchanges; theirs to set. */
   place = 0
 
@@ -61,6 +61,7 @@ export class Exchange {
   readonly #warnings: string[] = []
   #heard: Set<string> | undefined
   readonly #onEnd: ((exchange: Exchange) => void) | undefined
+  readonly #keepFor: ExchangeOptions['keepFor']
   #controller: AbortController | undefined
   #costUsd: number | 'unknown' | undefined
   #attempts = 0
@@ -68,8 +69,11 @@ export class Exchange {
   #isCacheTold = false
   #isRouted = false
   #ended = false
+  #isOutlived = false
+  #isEndTold = false
+  #over: ((costUsd: number | 'unknown' | undefined) => void) | undefined
 
-  constructor(request: Request, { requestId, startedAt, hooks, headers, prices, onEnd }: ExchangeOptions) {
+  constructor(request: Request, { requestId, startedAt, hooks, headers, prices, onEnd, keepFor }: ExchangeOptions) {
     this.request = request
     this.requestId = requestId
     this.startedAt = startedAt ?? performance.now()
@@ -78,6 +82,7 @@ export class Exchange {
     this.#headers = headers
     this.bill = new Bill(prices)
     this.#onEnd = onEnd
+    this.#keepFor = keepFor
   }
 
   /** Options for the upstream calls of this exchange. */
@@ -152,6 +157,11 @@ export class Exchange {
   /** A header of the answer, if that has not begun. */
   addHeader(name: string, value: string): void {
     this.#headers = { ...this.#headers, [name]: value }
+  }
+
+  /** Its answer was there already: nobody bills it. */
+  get isCopy(): boolean {
+    return this.#cache?.isBilled === false
   }
 
   get ended(): boolean {
@@ -235,7 +245,7 @@ export class Exchange {
   /** Reports what the model delivered, and what it cost. */
   complete(): void {
     const { requestId, userId, model = '_other', provider = '_other', stream, usage, firstTokenMs } = this
-    const cached = this.#cache?.isBilled === false
+    const cached = this.isCopy
     const costUsd = cached ? 0 : this.bill.total(usage, this.askedTarget)
     const keyId = this.principal?.keyId
     this.#costUsd = costUsd
@@ -261,6 +271,7 @@ export class Exchange {
     this.#ended = true
     this.#onEnd?.(this)
     this.#tellCache()
+    if (!this.#isOutlived) this.#settle()
     const { requestId, request, route, userId, model, provider, target, stream, usage } = this
     this.#hooks.emit('onResponse', {
       requestId,
@@ -295,8 +306,8 @@ export class Exchange {
   }
 
   #endedLater(failure: GatewayError | undefined): void {
-    if (!this.goesOn) return
-    this.goesOn = false
+    if (!this.#isOutlived || this.#isEndTold) return
+    this.#isEndTold = true
     const { requestId, route, userId, model, provider, target, usage } = this
     const isClosed = failure?.kind === 'client_closed'
     this.#hooks.emit('onBackgroundEnd', {
@@ -312,6 +323,26 @@ export class Exchange {
       ...(usage === undefined ? {} : { usage }),
       ...(this.#costUsd === undefined ? {} : { costUsd: this.#costUsd }),
     })
+  }
+
+  /** What is to be done when the work on it is over, whoever still waits for it. Given what it cost; undefined when no model has answered. */
+  onceOver(settle: (costUsd: number | 'unknown' | undefined) => void): void {
+    this.#over = settle
+    if (this.#ended && !this.#isOutlived) this.#settle()
+  }
+
+  /** The work on it goes on until then, also when its client has its answer, or has left. */
+  outlivedBy(work: Promise<unknown>): void {
+    this.#isOutlived = true
+    this.#keepFor?.(work)
+    const settle = (): void => this.#settle()
+    work.then(settle, settle)
+  }
+
+  #settle(): void {
+    const over = this.#over
+    this.#over = undefined
+    over?.(this.#costUsd)
   }
 
   /** Milliseconds since arrival. */

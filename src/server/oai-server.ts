@@ -5,6 +5,7 @@ import type { AuthPlugin, AuthVerifyResult } from '../auth/auth-plugin.ts'
 import { authenticate } from '../auth/authenticate.ts'
 import { CompletionRecords } from '../completions/completion-records.ts'
 import { HookBus } from '../hooks/hook-bus.ts'
+import type { Limiter } from '../limits/limiter.ts'
 import { ConversationRecords } from '../responses/conversation-records.ts'
 import { ResponseRecords } from '../responses/response-records.ts'
 import { ModelRouter, type ServerEntry } from '../router/model-router.ts'
@@ -41,6 +42,7 @@ import { OpenExchanges } from './open-exchanges.ts'
 import { Readiness } from './readiness.ts'
 import { createResponse } from './responses.ts'
 import { RouteTable } from './route-table.ts'
+import { Settling } from './settling.ts'
 import {
   deleteCompletion,
   listCompletionMessages,
@@ -90,6 +92,8 @@ export interface OaiServerOptions {
   hiddenStepsPersistence?: Persistence
   /** What calls cost. Default: unknown. */
   prices?: Prices
+  /** What keeps the limits of keys, models and the gateway. Default: none, and nothing is limited. */
+  limiter?: Limiter | undefined
   limits?: Partial<BodyLimits>
   /** A stream that is silent this long, in milliseconds, gets a comment. Default 15 000. */
   keepAliveMs?: number
@@ -107,6 +111,8 @@ export interface HandleContext {
   startedAt?: number
   /** Headers for the answer, such as a host's CORS headers. */
   headers?: Readonly<Record<string, string>>
+  /** Hears of work that goes on after the answer, as a response in the background does. */
+  keepFor?: (work: Promise<unknown>) => void
 }
 
 /** How long a client that was told of the end may take to read it. */
@@ -126,15 +132,18 @@ export class OaiServer {
   readonly responseStore: ResponseStore
   readonly router: ModelRouter
   readonly #auth: AuthPlugin | undefined
-  readonly #context: ServerContext
+  #context: ServerContext
   readonly #port: number
   readonly #hostname: string
   readonly #headers: Readonly<Record<string, string>>
-  readonly #prices: Prices | undefined
+  #prices: Prices | undefined
   readonly #open = new OpenExchanges()
   readonly #onEnd = (exchange: Exchange): void => {
     this.#open.remove(exchange)
+    if (this.#settling.size > 0) for (const settling of this.#settling) settling.ended(exchange)
   }
+  /** Those who wait for what was open at some time. Mostly nobody. */
+  readonly #settling = new Set<Settling>()
   #listener: Promise<Listener> | undefined
   #stopping: Promise<void> | undefined
 
@@ -198,9 +207,10 @@ export class OaiServer {
       }),
       eventLog: options.eventLog ?? new MemoryEventLog(),
       backgroundRuns: new BackgroundRuns(),
-      router: this.router,
+      router: this.router.routes,
       hooks: this.hooks,
       readiness: options.readiness ?? new Readiness(),
+      limiter: options.limiter,
       limits: { ...defaultBodyLimits, ...options.limits },
       keepAliveMs: options.keepAliveMs ?? 15_000,
       streamChunkChars: options.streamChunkChars ?? 40,
@@ -218,6 +228,22 @@ export class OaiServer {
     return this.router.unregister(model) !== undefined
   }
 
+  /** Changes how requests are served from now on. Those under way go on as they began. */
+  configure({ prices, limits }: Pick<OaiServerOptions, 'prices' | 'limits'>): void {
+    if (prices) this.#prices = prices
+    if (limits) this.#context = { ...this.#context, limits: { ...this.#context.limits, ...limits } }
+  }
+
+  /** Resolves when everything that is open now is over: requests, streams, and what is made in the background. */
+  async settledSoFar(): Promise<void> {
+    const settling = new Settling(this.#open.all())
+    this.#settling.add(settling)
+    await settling.over
+    this.#settling.delete(settling)
+    // What they have left to be made in the background was begun before they ended.
+    await this.#context.backgroundRuns.settledSoFar()
+  }
+
   /** Answers one request. Never rejects: whatever fails is answered in OpenAI's error envelope. */
   async handle(request: Request, context: HandleContext = {}): Promise<Response> {
     const exchange = new Exchange(request, {
@@ -227,13 +253,15 @@ export class OaiServer {
       headers: context.headers ? { ...this.#headers, ...context.headers } : this.#headers,
       prices: this.#prices,
       onEnd: this.#onEnd,
+      keepFor: context.keepFor,
     })
     this.#open.add(exchange)
+    const settings = this.#settings()
     const { method, headers } = request
     const { requestId, path, startedAt } = exchange
     this.hooks.emit('onRequest', { requestId, method, path, startedAt, header: (name) => headers.get(name) })
     try {
-      return await this.#answer(exchange, context)
+      return await this.#answer(exchange, context, settings)
     } catch (error) {
       return exchange.fail(error)
     }
@@ -302,7 +330,14 @@ export class OaiServer {
     }
   }
 
-  async #answer(exchange: Exchange, context: HandleContext): Promise<Response> {
+  /** What a request that arrives now is served with, from begin to end. */
+  #settings(): ServerContext {
+    const { routes } = this.router
+    if (this.#context.router !== routes) this.#context = { ...this.#context, router: routes }
+    return this.#context
+  }
+
+  async #answer(exchange: Exchange, context: HandleContext, settings: ServerContext): Promise<Response> {
     if (exchange.request.method === 'OPTIONS') return exchange.empty(204, preflightHeaders)
     const match = this.#routes.match(exchange.request.method, exchange.path)
     exchange.route = match.route
@@ -310,7 +345,7 @@ export class OaiServer {
     // Before 404 and 405: what exists here is nobody's business who has no key.
     if (context.principal !== undefined) exchange.principal = context.principal
     else if (this.#auth && !match.open) exchange.principal = await this.#authenticate(exchange, this.#auth)
-    return match.endpoint(exchange, this.#context)
+    return match.endpoint(exchange, settings)
   }
 
   #authenticate({ request, requestId }: Exchange, auth: AuthPlugin): Promise<AuthVerifyResult> {

@@ -65,6 +65,13 @@ async function* follow(
   }
 }
 
+/** The events of a response from a number on; those to come as well. */
+export async function* eventsOfResponse(
+  ...of: [exchange: Exchange, context: ServerContext, id: string, from: number]
+): AsyncGenerator<ResponseEvent> {
+  for await (const event of follow(...of)) if (event !== silence) yield event
+}
+
 const read = (exchange: Exchange, context: ServerContext, id: string, from: number, idleMs: number) =>
   readEvents(exchange, context, { key: eventsKey(exchange.userId, id), gone }, from, idleMs) as AsyncGenerator<
     readonly ResponseEvent[]

@@ -44,7 +44,6 @@ export class ResponseRun<Chunk> {
     const { id } = plan.builder
     const onSuperseded = (reason: GatewayError): void => this.abort(reason)
     this.#kept = new KeptResponse({ id, isStored: plan.isStored, onSuperseded }, exchange, context)
-    exchange.goesOn = plan.isDetached
     this.call = plan.isDetached ? { ...exchange.call, signal: this.#controller.signal } : exchange.call
     // Who has left may never ask for the next event, nor say so.
     const { signal } = this.call

@@ -11,8 +11,10 @@ import { Detached, tied } from './detached.ts'
 import { dispatch } from './dispatch.ts'
 import { eventsKey } from './events-key.ts'
 import type { Exchange } from './exchange.ts'
+import { ofResponse } from './expected-usage.ts'
+import { reserve } from './reserve.ts'
 import { type Basis, basisOf } from './response-basis.ts'
-import { followResponse } from './response-follow.ts'
+import { eventsOfResponse, followResponse } from './response-follow.ts'
 import { nativeOrder, type Order, translatedOrder } from './response-order.ts'
 import { ResponseRun, type RunPlan } from './response-run.ts'
 import { isResumable } from './resumable.ts'
@@ -48,6 +50,9 @@ async function respond(
   const { model, user } = body
   const addressed = user == null ? { model } : { model, user }
   const { client, request } = await dispatch(exchange, context, addressed, basis.name)
+  const expected = () => ofResponse(body, [...basis.items, ...input])
+  const reserved = reserve(exchange, context, { client, model: request.model, expected })
+  if (reserved) await reserved
   const asked = { id, body, model: request.model, earlier: basis.items, input }
   if (client.responses) return make(exchange, context, body, plan, nativeOrder(client.responses, asked))
   const options = {
@@ -105,21 +110,36 @@ async function streamed<Chunk>(
   await run.begin().catch((error: unknown) => {
     exchange.warn('the response could not be stored as it begins: it cannot be resumed', error)
   })
+  const { id } = run.builder
   const made = run.events(Promise.resolve(chunks))
-  const detached = run.isDetached ? new Detached(made) : undefined
-  if (detached) context.backgroundRuns.add(eventsKey(exchange.userId, run.builder.id), run, detached.over)
+  const detached = run.isDetached
+    ? new Detached(made, (from) => eventsOfResponse(exchange, context, id, from))
+    : undefined
+  if (detached) {
+    context.backgroundRuns.add(eventsKey(exchange.userId, id), run, detached.over)
+    exchange.outlivedBy(detached.over)
+  }
+  let next = 0
   return exchange.eventStream(
     new EventStream(detached ?? made, {
       named: true,
       keepAliveNow: chunks.isLate,
       keepAliveMs: context.keepAliveMs,
-      encode: (event) => event,
+      encode(event) {
+        next = event.sequence_number + 1
+        return event
+      },
       onDone() {
         const warnings = exchange.takeWarnings()
         return warnings && `warning ${warnings}`
       },
-      onError: (error) => numbered(errorEvent(chunks.fail(error)), run.builder.sequence),
+      onError(error) {
+        // What is kept cannot be read: the making of it may go on.
+        if (detached?.isBehind) return numbered(errorEvent(exchange.noteFailure(error)), next)
+        return numbered(errorEvent(chunks.fail(error)), run.builder.sequence)
+      },
       onCancel(reason) {
+        if (detached?.isBehind) exchange.abort(reason)
         if (detached) exchange.end(200, 'client_closed', 'client_closed')
         else chunks.leave(reason)
       },
@@ -141,7 +161,9 @@ async function inBackground<Chunk>(
   const opening = ChunkStream.from(exchange, context, source, call)
   // It may fail before the run asks for it.
   opening.catch(() => {})
-  context.backgroundRuns.add(eventsKey(exchange.userId, builder.id), run, run.finish(opening))
+  const making = run.finish(opening)
+  context.backgroundRuns.add(eventsKey(exchange.userId, builder.id), run, making)
+  exchange.outlivedBy(making)
   if (!isStreamed) return exchange.json(200, queued)
   // It is made all the same.
   return followResponse(exchange, context, builder.id, 0).catch((error: unknown) => exchange.fail(error))

@@ -56,10 +56,10 @@ export class MemoryEventLog implements EventLog {
       log.bytes -= Buffer.byteLength(log.texts.shift() ?? '')
       log.first += 1
     }
-    log.ended = end
-    this.#logs.set(key, log, { size: Math.max(1, Buffer.byteLength(key) + log.bytes) })
+    // Another object: of one that it has, the cache does not look at the size again.
+    const grown = { ...log, ended: end, news: Promise.withResolvers<void>() }
+    this.#logs.set(key, grown, { size: Math.max(1, Buffer.byteLength(key) + log.bytes) })
     log.news.resolve()
-    log.news = Promise.withResolvers()
     return true
   }
 
@@ -68,7 +68,7 @@ export class MemoryEventLog implements EventLog {
       signal?.throwIfAborted()
       const log = this.#logs.get(key)
       if (!log || next < log.first) throw new EventsGoneError('these events are not kept any more', log?.first)
-      const texts = log.texts.slice(next - log.first)
+      const texts = batchOf(log.texts, next - log.first)
       if (texts.length > 0) {
         next += texts.length
         yield texts.map((text) => withSource(parseJSON(text) as object, text))
@@ -80,6 +80,15 @@ export class MemoryEventLog implements EventLog {
   async delete(key: string): Promise<boolean> {
     return this.#logs.delete(key)
   }
+}
+
+/** Characters that are read at a time: what is parsed waits in the memory of a slow reader. */
+const batchSize = 64 * 1024
+
+function batchOf(texts: readonly string[], from: number): readonly string[] {
+  let to = from
+  for (let size = 0; to < texts.length && size < batchSize; to++) size += texts[to]?.length ?? 0
+  return texts.slice(from, to)
 }
 
 /** Whether the news come in time. */

@@ -15,7 +15,8 @@ export interface RedisEventLogOptions {
 /** Milliseconds between two looks at a log. No blocking read, which would take the connection from everybody else. */
 const pollMs = 50
 
-const batchSize = 500
+/** Events that are read at a time: what is parsed waits in the memory of a slow reader. */
+const batchSize = 100
 
 /** The entry behind the last event. */
 const endId = '2-0'

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 
 /** What a key in Redis is for: several things are kept of one name. */
-export type RedisKind = 'value' | 'lease' | 'fence' | 'queue' | 'seen' | 'events' | 'index'
+export type RedisKind = 'value' | 'lease' | 'fence' | 'queue' | 'seen' | 'events' | 'index' | 'limit'
 
 /** Longer keys take more memory than their hashes, everywhere that a key is kept. */
 const longest = 512

@@ -1,4 +1,5 @@
 import type { Result } from 'ioredis'
+import { limitScripts } from './limit-scripts.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -184,4 +185,5 @@ export const redisScripts = {
   signalboxRead: { lua: read, numberOfKeys: 1 },
   signalboxIndex: { lua: index, numberOfKeys: 1 },
   signalboxPage: { lua: page, numberOfKeys: 1 },
+  ...limitScripts,
 }

@@ -139,6 +139,11 @@ export class RequestSpans {
     this.#server.span.addEvent('signalbox.guardrail.stop', told, this.#maker.now())
   }
 
+  onRateLimited({ limit, scope }: HookEvents['onRateLimited']): void {
+    const told = { 'signalbox.limit': limit, 'signalbox.limit.scope': scope }
+    this.#server.span.addEvent('signalbox.rate_limited', told, this.#maker.now())
+  }
+
   onConversation({ operation, ...report }: HookEvents['onConversation']): void {
     const told = { ...this.#conversation, 'signalbox.conversation.operation': operation }
     this.#maker.past(`conversation ${operation}`, this.context, told, report)

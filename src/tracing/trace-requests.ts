@@ -94,6 +94,7 @@ export function traceRequests(
   hooks.on('onStep', (event) => recording(event)?.onStep(event))
   hooks.on('onTool', (event) => recording(event)?.onTool(event))
   hooks.on('onGuardrail', (event) => recording(event)?.onGuardrail(event))
+  hooks.on('onRateLimited', (event) => recording(event)?.onRateLimited(event))
   hooks.on('onConversation', (event) => recording(event)?.onConversation(event))
   hooks.on('onCompletion', (event) => recording(event)?.onLateEnd())
   hooks.on('onError', (event) => recording(event)?.onLateEnd())

@@ -135,3 +135,43 @@ t.test('a key that is listed twice is refused: whose would it be?', async (t) =>
     },
   )
 })
+
+t.test('a key with limits has a name of its own, which does not give it away', async (t) => {
+  const limits = { requestsPerMinute: 5 }
+  const auth = new BearerKeyAuth({
+    keys: ['sk-one-0001', 'sk-two-0002'].map((key) => ({ key, user: 'alice', limits })),
+  })
+  const [one, two] = ['sk-one-0001', 'sk-two-0002'].map((key) => auth.verifyKey(key))
+  t.match(one, { userId: 'alice', keyId: /^key_[\da-f]{16}$/, limits })
+  t.not(one?.keyId, two?.keyId)
+})
+
+t.test('a key is good from its one time to its other', async (t) => {
+  const auth = new BearerKeyAuth({
+    keys: [
+      { key: 'sk-old', user: 'alice', expiresAt: '2027-01-31T12:00:00+02:00' },
+      { key: 'sk-new', user: 'alice', notBefore: '2027-01-31T09:00:00Z' },
+    ],
+  })
+  const now = t.capture(Date, 'now', () => Date.parse('2027-01-31T08:59:59.999Z'))
+  t.strictSame(auth.verify(bearer('sk-old')), { userId: 'alice' })
+  t.throws(() => auth.verify(bearer('sk-new')), { message: 'the API key is not valid yet' })
+  now.restore()
+  const overlap = t.capture(Date, 'now', () => Date.parse('2027-01-31T09:59:59.999Z'))
+  t.strictSame(auth.verify(bearer('sk-old')), auth.verify(bearer('sk-new')), 'they overlap')
+  overlap.restore()
+  t.capture(Date, 'now', () => Date.parse('2027-01-31T10:00:00Z'))
+  t.throws(() => auth.verify(bearer('sk-old')), { message: 'the API key has expired' })
+  t.strictSame(auth.verify(bearer('sk-new')), { userId: 'alice' })
+  for (const time of ['soon', '']) {
+    t.throws(() => new BearerKeyAuth({ keys: [{ key: 'sk', expiresAt: time }] }), { message: /is not a time/ })
+  }
+})
+
+t.test('it can take over the keys of another one', async (t) => {
+  const auth = new BearerKeyAuth({ keys: { 'sk-a': 'alice', 'sk-b': 'bob' } })
+  auth.become(new BearerKeyAuth({ keys: { 'sk-b': 'bobby', 'sk-c': 'carol' } }))
+  t.throws(() => auth.verify(bearer('sk-a')), { message: 'incorrect API key' })
+  t.strictSame(auth.verify(bearer('sk-b')), { userId: 'bobby' })
+  t.strictSame(auth.verify(bearer('sk-c')), { userId: 'carol' })
+})

@@ -30,17 +30,24 @@ t.test('an empty configuration is the defaults', async (t) => {
           bodyLimit: 10 * 1024 * 1024,
           headerLimit: 16_384,
           jsonDepth: 128,
-          timeouts: { headers: '15s', request: '60s', keepAlive: '72s' },
+          timeouts: { headers: '15s', request: '60s', keepAlive: '72s', write: '5m' },
           keepAlive: '15s',
           drainDelay: '5s',
           drainTimeout: '60s',
           cors: { origins: ['*'], credentials: false },
           logLevel: 'info',
+          overload: { maxInFlight: 2000, maxQueue: 500, queueTimeout: '5s' },
         },
         providers: {},
         agents: {},
         conversations: { ttl: '30d', loaderTimeout: '5s' },
         responses: { ttl: '30d' },
+        limits: {
+          whenStoreIsDown: { requests: 'local', tokens: 'local', concurrency: 'local', budgets: 'local' },
+          localShare: 1,
+          outputTokens: 1024,
+          countUsage: false,
+        },
         store: {
           kind: 'memory',
           keyPrefix: 'signalbox:',
@@ -162,7 +169,7 @@ t.test('a wrong configuration is refused', async (t) => {
         'server: { cors: { credentials: true } }',
         /^server\.cors\.credentials: browsers refuse it together with the origin "\*"; list the origins$/,
       ],
-      ['auth: {}', /^auth: must have required properties keys$/],
+      ['auth: {}', /^auth: give keys or keyFiles$/],
       ['auth: { keys: [] }', /^auth\.keys: must not have fewer than 1 items$/],
       ['auth: { keys: [{ key: short }] }', /^auth\.keys\.0\.key: must not have fewer than 8 characters$/],
       ['auth: { keys: [{ sha256: abc }] }', /^auth\.keys\.0\.sha256: must match pattern/],
@@ -293,7 +300,7 @@ t.test('${ENV}', async (t) => {
       { P: '8080', C: 'true', K: '12345678', W: '0.5' },
     )
     t.match(config.server, { port: 8080, jsonDepth: 64, cors: { credentials: true } })
-    t.equal(config.auth?.keys[0]?.key, '12345678')
+    t.equal(config.auth?.keys?.[0]?.key, '12345678')
     t.equal(config.providers.openai?.apiKey, '12345678')
     t.equal(config.models?.a?.targets[0]?.weight, 0.5)
   })

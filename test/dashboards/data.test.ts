@@ -42,6 +42,7 @@ t.test('the load does what panels of failures are there for', async (t) => {
     (await bare.query(`sum by (${label}) (${metric})`)).map(({ metric }) => metric[label]).sort()
   t.strictSame(await codes('signalbox_errors_total', 'code'), [
     'admin_key_required',
+    'concurrency_limit_exceeded',
     'invalid_api_key',
     'model_not_found',
     'rate_limit_exceeded',
@@ -53,7 +54,13 @@ t.test('the load does what panels of failures are there for', async (t) => {
   ])
   t.strictSame(await codes('signalbox_client_disconnects_total', 'phase'), ['before_answer', 'streaming'])
   t.strictSame(await codes('signalbox_breaker_transitions_total{target="shaky/small"}', 'state'), ['half_open', 'open'])
-  t.strictSame(await codes('signalbox_store_operations_total', 'part'), ['events', 'index', 'leases', 'values'])
+  t.strictSame(await codes('signalbox_store_operations_total', 'part'), [
+    'events',
+    'index',
+    'leases',
+    'limits',
+    'values',
+  ])
 })
 
 for (const board of boards.values()) {

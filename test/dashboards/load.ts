@@ -16,6 +16,8 @@ export interface Load {
 
 const other = { user: 'search', key: 'sk-search-to-gateway' }
 const operator = { name: 'ops', key: 'sk-operator-of-gateway' }
+/** One request at a time. */
+const tight = { user: 'search', key: 'sk-tight-to-gateway', limits: { concurrentRequests: 1 } }
 /** A word of the prompt decides what the provider does. */
 const behaviours: Record<string, up.Behaviour> = {
   FAIL: up.failWith(500),
@@ -61,7 +63,7 @@ export async function startLoad(t: Owner): Promise<Load> {
       ],
     },
     config: {
-      auth: { keys: [{ key: CLIENT_KEY, user: 'checkout' }, other] },
+      auth: { keys: [{ key: CLIENT_KEY, user: 'checkout' }, other, tight] },
       providers: {
         openai: { kind, baseURL, apiKey: 'k' },
         lab: { kind, baseURL, breaker: { enabled: false } },
@@ -80,7 +82,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         },
       },
       models: {
-        fast: { targets: [{ model: 'openai/small' }] },
+        fast: { targets: [{ model: 'openai/small' }], limits: { requestsPerMinute: 1_000_000 } },
         large: { targets: [{ model: 'openai/large' }, { model: 'lab/large' }] },
         hasty: { targets: [{ model: 'hasty/small' }] },
         steady: { targets: [{ model: 'lab/away' }, { model: 'openai/small', priority: 1 }] },
@@ -155,6 +157,7 @@ export async function startLoad(t: Owner): Promise<Load> {
         say('hello', { model: 'hasty' }),
         fetch(`${gateway.url}/health`),
         fetch(`${gateway.url}/admin/v1/keys`, as(operator.key)),
+        gateway.reload({ server: { bodyLimit: 100_000 + conversation } }),
       ])
     },
     async trouble() {
@@ -174,8 +177,11 @@ export async function startLoad(t: Owner): Promise<Load> {
         say('hello', { model: 'nobody' }),
         say('hello', {}, as('sk-wrong')),
         fetch(`${gateway.url}/admin/v1/keys`, as(other.key)),
+        say('hello', {}, as(tight.key)),
+        say('hello', {}, as(tight.key)),
         say('RUDE', { model: 'helpdesk' }),
         say('hello', { model: 'helpdesk', tools: [external] }),
+        gateway.reload({ server: { bodyLimit: 0 } }),
       ])
     },
   }

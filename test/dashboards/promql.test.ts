@@ -2,7 +2,9 @@ import type { SyntaxNode } from '@lezer/common'
 import { parser } from '@prometheus-io/lezer-promql'
 import { type Metric, Registry } from 'prom-client'
 import t from 'tap'
+import { ConfigMetrics } from '../../src/metrics/config-metrics.ts'
 import { createGauges, createInstruments } from '../../src/metrics/instruments.ts'
+import { LimitUses } from '../../src/metrics/limit-uses.ts'
 import { runtimeMetrics } from '../../src/metrics/runtime-metrics.ts'
 import { TopUsers } from '../../src/metrics/top-users.ts'
 import { boards, panelsOf, sent } from './shown.ts'
@@ -11,11 +13,15 @@ import { boards, panelsOf, sent } from './shown.ts'
 const added = ['job', 'instance', 'namespace', 'environment']
 
 const [no, yes] = [() => 0, async () => true]
-const gauges = createGauges({ inFlight: no, openStreams: no, draining: () => false, ready: yes, storeUp: yes }, '1')
+const admission = { inFlight: 0, queued: 0, limits: { maxInFlight: 1 } }
+const readings = { inFlight: no, openStreams: no, admission, draining: () => false, ready: yes, storeUp: yes }
+const gauges = createGauges(readings, '1')
 const metrics: Metric[] = [
   ...Object.values(createInstruments()),
   ...gauges,
   ...new TopUsers(1).metrics,
+  ...new LimitUses().metrics,
+  ...new ConfigMetrics('revision').metrics,
   ...runtimeMetrics(),
 ]
 const registry = new Registry()

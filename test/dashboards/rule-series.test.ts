@@ -31,7 +31,7 @@ const gateway = await startGateway(t, {
   },
   config: {
     auth: { keys: [{ key: CLIENT_KEY, user: 'ann' }] },
-    models: { fast: { targets: [{ model: 'openai/small' }] } },
+    models: { fast: { targets: [{ model: 'openai/small' }], limits: { requestsPerMinute: 1000 } } },
     agents: { guarded: { model: 'fast', guardrails: ['broken'] } },
     catalog: { 'openai/small': { prices: { input: 1, output: 10 } } },
     store: { kind: 'redis', url: redis.url },

@@ -22,7 +22,8 @@ export async function startReplicas(
   options: Pick<ProgramOptions, 'lifeMs'> = {},
 ): Promise<[Replica, Replica]> {
   const common = {
-    providers: { openai: { apiKey: 'k', baseURL } },
+    // What fails is told at once, and every time.
+    providers: { openai: { apiKey: 'k', baseURL, retries: { max: 0 }, breaker: { enabled: false } } },
     agents: { helper: { model: 'openai/m' } },
   }
   const cwd = t.testdir({ 'signalbox.yaml': stringify({ ...common, ...config }) })

@@ -193,3 +193,56 @@ t.test('who is closed listens no more, and nothing is observed for it', async (t
     t.equal(hooks.listens(name), false)
   }
 })
+
+t.test('the configuration in force, and how its last reload went', async (t) => {
+  const { hooks, samples } = counted({ revision: 'aaa' })
+  const none = { changed: [], needsRestart: [], problems: [] }
+  const seen = async () => {
+    const all = await samples()
+    const of = (name: string) => sumOf(all, `signalbox_config_${name}`)
+    const revisions = all.filter(({ name }) => name === 'signalbox_config_revision')
+    return {
+      revisions: revisions.map(({ labels, value }) => [labels.revision, value]),
+      isGood: of('last_reload_successful'),
+      restart: of('restart_required'),
+      reloads: ['applied', 'unchanged', 'failed'].map((outcome) =>
+        sumOf(all, 'signalbox_config_reloads_total', { outcome }),
+      ),
+    }
+  }
+  t.strictSame(await seen(), { revisions: [['aaa', 1]], isGood: 1, restart: 0, reloads: [0, 0, 0] })
+  hooks.emit('onConfigReload', { ...none, outcome: 'applied', revision: 'bbb', needsRestart: ['store', 'auth'] })
+  t.strictSame(await seen(), { revisions: [['bbb', 1]], isGood: 1, restart: 2, reloads: [1, 0, 0] })
+  const goodAt = sumOf(await samples(), 'signalbox_config_last_reload_success_timestamp_seconds') ?? 0
+  t.ok(Math.abs(goodAt - Date.now() / 1000) < 60)
+  hooks.emit('onConfigReload', { ...none, outcome: 'failed', revision: 'bbb', problems: ['x'] })
+  t.strictSame(await seen(), { revisions: [['bbb', 1]], isGood: 0, restart: 0, reloads: [1, 0, 1] })
+  t.equal(sumOf(await samples(), 'signalbox_config_last_reload_success_timestamp_seconds'), goodAt)
+  hooks.emit('onConfigReload', { ...none, outcome: 'unchanged', revision: 'bbb' })
+  t.strictSame(await seen(), { revisions: [['bbb', 1]], isGood: 1, restart: 0, reloads: [1, 1, 1] })
+
+  const bare = counted()
+  bare.hooks.emit('onConfigReload', { ...none, outcome: 'failed', revision: 'x' })
+  t.notOk((await bare.samples()).some(({ name }) => name.startsWith('signalbox_config_')))
+})
+
+t.test('targets of a new configuration are labels, however many others there are', async (t) => {
+  const { hooks, metrics, samples } = counted({ targets: ['lab/a'] })
+  const attempt = (target: string): void => {
+    const [provider = '', model = ''] = target.split('/')
+    const end = { operation: 'chat', outcome: 'ok', durationMs: 1, streamed: false } as const
+    hooks.emit('onAttemptEnd', {
+      ...end,
+      requestId: 'r',
+      attempt: 0,
+      target: { provider, model },
+    } as unknown as Parameters<typeof hooks.emit<'onAttemptEnd'>>[1])
+  }
+  for (let n = 0; n < mostUnnamed; n++) attempt(`p${n}/m`)
+  metrics.know(['lab/a', 'new/b'])
+  attempt('new/b')
+  attempt('more/c')
+  const targets = (await samples()).filter(({ name }) => name === 'signalbox_upstream_attempts_total')
+  t.ok(targets.some(({ labels }) => labels.target === 'new/b' && labels.provider === 'new'))
+  t.notOk(targets.some(({ labels }) => labels.target === 'more/c'))
+})

@@ -3,14 +3,16 @@ import t from 'tap'
 import { HookBus } from '../../src/index.ts'
 import { GatewayMetrics } from '../../src/metrics/gateway-metrics.ts'
 import { metricsReference } from '../../src/metrics/reference.ts'
+import { Admission } from '../../src/server/admission.ts'
 
 const readme = new URL('../../README.md', import.meta.url)
 const table = /(<!-- metrics -->\n)[\s\S]*?(\n<!-- \/metrics -->)/
 
 t.test('every metric that is shown has its row, and no other', async (t) => {
   const ready = async () => true
-  const readings = { draining: () => false, ready, storeUp: ready }
-  const { names } = new GatewayMetrics(new HookBus(), { version: '1', topUsers: 1, ...readings })
+  const limits = { maxInFlight: 1, maxQueue: 0, queueTimeoutMs: 1 }
+  const readings = { draining: () => false, ready, storeUp: ready, admission: new Admission(limits) }
+  const { names } = new GatewayMetrics(new HookBus(), { version: '1', topUsers: 1, revision: 'a', ...readings })
   const rows = Array.from(metricsReference().matchAll(/^\| `(\w+)`/gm), ([, name]) => name)
   t.strictSame(rows.sort(), names.filter((name) => !/^(process|nodejs)_/.test(name)).sort())
   t.ok(rows.length > 25)

@@ -200,3 +200,26 @@ t.test('an entry’s own tools', async (t) => {
     t.equal(router.find('m'), undefined)
   })
 })
+
+t.test('entries can be replaced by others, all at once', async (t) => {
+  const router = new ModelRouter()
+  const [a, b, all] = ['a', 'b', 'b/*'].map((model) => ({ model, client: createDemo() }))
+  const [c, b2] = ['c', 'b'].map((model) => ({ model, client: createDemo() }))
+  if (!a || !b || !all || !c || !b2) throw new Error('there are five')
+  const mine = { model: 'mine', client: createDemo() }
+  for (const entry of [a, b, all, mine]) router.register(entry)
+  const before = router.routes
+
+  const swap = router.replacing([a, b, all], [c, b2])
+  t.strictSame(router.list().length, 4, 'nothing has changed yet')
+  swap()
+  t.strictSame(new Set(router.list()), new Set([mine, c, b2]))
+  t.equal(router.resolve('b').entry, b2)
+  t.equal(router.find('b/x'), undefined)
+  t.equal(before.resolve('b').entry, b, 'who began before has what there was')
+  t.equal(before.resolve('b/x').entry, all)
+
+  t.throws(() => router.replacing([c], [{ ...mine }]), { message: 'model "mine" is already registered' })
+  t.throws(() => router.replacing([c], [a, { ...a }]), { message: 'model "a" is already registered' })
+  t.strictSame(new Set(router.list()), new Set([mine, c, b2]))
+})

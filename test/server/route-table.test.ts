@@ -27,6 +27,7 @@ const context: ServerContext = {
   router: new ModelRouter(),
   readiness: new Readiness(),
   limits: defaultBodyLimits,
+  limiter: undefined,
   keepAliveMs: 1000,
   streamChunkChars: 40,
   agentLoader: undefined,

@@ -189,6 +189,19 @@ t.test('a tool that fails is an error of its span only; a guardrail’s stop is 
   ])
 })
 
+t.test('a limit that refuses a request is an event, and no error', async (t) => {
+  const { collector, post } = await start(t, { config: { limits: { concurrentRequests: 1, tokensPerMinute: 1 } } })
+  await post('/v1/chat/completions', { ...ask, max_tokens: 5 })
+  const refused = await collector.only(completions)
+  t.equal(refused.status, 'UNSET')
+  t.strictSame(refused.events, [
+    {
+      name: 'signalbox.rate_limited',
+      attributes: { 'signalbox.limit': 'tokens', 'signalbox.limit.scope': 'gateway' },
+    },
+  ])
+})
+
 t.test('an agent whose model fails has failed, in its last step', async (t) => {
   const { collector, post } = await start(t)
   upstream.next(up.completion({ toolCalls: [{ name: 'clock', arguments: '{}' }] }), up.failWith(500))

@@ -1,0 +1,43 @@
+import t from 'tap'
+import { durationText, rateHeaders } from '../../src/server/rate-headers.ts'
+
+t.test('durations are written as OpenAI writes them', async (t) => {
+  const written = {
+    '0s': 0,
+    '1ms': 0.2,
+    '20ms': 20,
+    '1s': 1000,
+    '59.998s': 59_998,
+    '1m0s': 60_000,
+    '1m0.5s': 60_500,
+    '6m0s': 360_000,
+    '1h0m0s': 3_600_000,
+    '25h1m1s': 90_061_000,
+  }
+  for (const [text, ms] of Object.entries(written)) t.equal(durationText(ms), text)
+  t.equal(durationText(-5), '0s')
+})
+
+t.test('of several limits that is told of which least is left; others have no headers', async (t) => {
+  const of = { limit: 'tokens', resetMs: 60_000 } as const
+  t.strictSame(
+    rateHeaders([
+      { ...of, scope: 'key', used: 10, cap: 100 },
+      { ...of, scope: 'model', used: 950, cap: 1000 },
+      { ...of, scope: 'gateway', used: 10, cap: 1000 },
+      { limit: 'usd_day', scope: 'key', used: 1, cap: 1, resetMs: 1 },
+      { limit: 'concurrency', scope: 'key', used: 1, cap: 1, resetMs: 1 },
+    ]),
+    {
+      'x-ratelimit-limit-tokens': '1000',
+      'x-ratelimit-remaining-tokens': '50',
+      'x-ratelimit-reset-tokens': '1m0s',
+    },
+  )
+  t.strictSame(rateHeaders([]), {})
+})
+
+t.test('what is owed is not less than nothing', async (t) => {
+  const uses = [{ limit: 'tokens', scope: 'key', used: 120, cap: 100, resetMs: 0 } as const]
+  t.match(rateHeaders(uses), { 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '0s' })
+})
