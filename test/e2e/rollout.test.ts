@@ -82,6 +82,7 @@ t.test(
       await balancer.add(next.url)
       serving.push(next)
       const old = serving.shift() as GatewayProcess
+      while (open < openStreams * 0.8) await sleep(20)
       openThen.push(open)
       old.process.kill('SIGTERM')
       exits.push(
