@@ -39,10 +39,12 @@ async function historyHolds(
   const last = `the end of ${id}`
   const messages = [{ role: 'user' as const, content: last }]
   await openai.chat.completions.create({ model: 'chaos', messages }, { headers: { 'x-conversation-id': id } })
-  const asked = upstreams.flatMap(({ requests }) => requests).find(({ rawBody }) => rawBody.includes(last))
+  const asked = upstreams.flatMap(({ requests }) => requests).find(({ rawBody }) => rawBody.includes(`"${last}"`))
   const body = asked?.body as { messages: { role: string; content: unknown }[] } | undefined
   const kept = body?.messages.filter(({ role }) => role === 'user').map(({ content }) => content) ?? []
   // A turn whose client was told nothing, or an error, may be there or not; one that was acknowledged must be.
   const told = kept.filter((content) => acknowledged.includes(String(content)))
-  return told.length === acknowledged.length && told.every((content, place) => content === acknowledged[place])
+  const holds = told.length === acknowledged.length && told.every((content, place) => content === acknowledged[place])
+  if (!holds) process.stdout.write(`${id}: told of ${acknowledged.join(', ')}; kept ${kept.join(', ')}\n`)
+  return holds
 }

@@ -24,7 +24,7 @@ export async function expositionOf({ url }: GatewayProcess): Promise<string> {
 export async function vitalsOf(gateway: GatewayProcess): Promise<Vitals> {
   const exposition = await expositionOf(gateway)
   return {
-    inFlight: sumOf(exposition, 'signalbox_in_flight_requests') - 1, // but the one that asks
+    inFlight: sumOf(exposition, 'signalbox_in_flight_requests'),
     openStreams: sumOf(exposition, 'signalbox_open_streams'),
     fileDescriptors: sumOf(exposition, 'process_open_fds'),
     resources: sumOf(exposition, 'nodejs_active_resources'),
