@@ -9,6 +9,7 @@ const exposedHeaders = [
   'x-should-retry',
   'x-conversation-id',
   'x-signalbox-attempts',
+  'x-signalbox-cache',
   'x-signalbox-resume',
   'x-signalbox-target',
   'x-signalbox-warning',
