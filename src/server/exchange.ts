@@ -6,7 +6,10 @@ import type { AttemptObserver, AttemptStart, CacheReport, CallOptions, Target } 
 import { Bill, type Prices } from './bill.ts'
 import { errorAnswer, type GatewayError, toGatewayError } from './errors.ts'
 import { eventResponse } from './event-response.ts'
+import { pathOf } from './path-of.ts'
+import { nameOf, servedHeaders } from './served-headers.ts'
 import type { EventStream } from './sse.ts'
+import { toWarningHeader, warningHeader } from './warning-header.ts'
 
 export interface ExchangeOptions {
   requestId: string
@@ -210,16 +213,7 @@ export class Exchange {
 
   /** What the client has not been told yet, in quotes and commas, as far as a header goes; empty when there is nothing. */
   takeWarnings(): string {
-    const warnings = this.#warnings
-      .splice(0)
-      .map((warning) => JSON.stringify(warning.replace(/[^\x20-\x7e]/g, '?').slice(0, longestWarning)))
-    let length = 0
-    const told = warnings.filter((warning) => {
-      length += warning.length + 2
-      return length <= longestWarnings
-    })
-    const left = warnings.length - told.length
-    return [...told, ...(left > 0 ? [`"and ${left} more"`] : [])].join(', ')
+    return toWarningHeader(this.#warnings.splice(0))
   }
 
   /** What clients are told of a failure; what they are not told goes to the hooks. */
@@ -378,14 +372,7 @@ export class Exchange {
   /** Of a model's answer: how often a provider was asked for it so far, and, unless nobody was, who has served. */
   #served(isTarget = true): Record<string, string> {
     if (!this.#isRouted || this.isAhead) return {}
-    const target = isTarget ? this.#servedBy : undefined
-    return {
-      'x-signalbox-attempts': String(this.#attempts),
-      // A client's model may be any text.
-      ...(target === undefined
-        ? {}
-        : { 'x-signalbox-target': target.replace(/[^\x21-\x7e]/g, '?').slice(0, longestTarget) }),
-    }
+    return servedHeaders(this.#attempts, isTarget ? this.#servedBy : undefined)
   }
 
   get #servedBy(): string | undefined {
@@ -429,20 +416,3 @@ const attemptEvents = ['onAttempt', 'onFirstToken', 'onAttemptEnd'] as const
 
 /** Tells the client whether its answer was there already. */
 const cacheHeader = 'x-signalbox-cache'
-const nameOf = ({ provider, model }: Target): string => `${provider}/${model}`
-
-/** Characters. */
-const longestTarget = 300
-
-/** Tells the client what of its request was not honoured. */
-const warningHeader = 'x-signalbox-warning'
-const longestWarning = 500
-/** Of all together. Clients refuse an answer whose head is longer than 16 KB. */
-const longestWarnings = 4000
-
-function pathOf(url: string): string {
-  const start = url.indexOf('/', url.indexOf('://') + 3)
-  const query = url.indexOf('?', start)
-  const path = query === -1 ? url.slice(start) : url.slice(start, query)
-  return path.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '')
-}
