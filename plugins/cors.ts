@@ -29,7 +29,7 @@ export const cors = fp<CorsOptions>(
     await app.register(fastifyCors, {
       origin: origins.includes('*') ? '*' : [...origins],
       credentials,
-      methods: ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'],
+      methods: ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE', 'OPTIONS'],
       exposedHeaders,
       maxAge: 86_400,
       // An OPTIONS without Origin is not a preflight, but it is not an error either.

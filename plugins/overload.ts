@@ -40,7 +40,9 @@ export const overload = fp<OverloadOptions>(
  * ending what runs are cheap, and what an operator needs when all is full.
  */
 export const isWork = ({ method, url, routeOptions }: FastifyRequest): boolean =>
-  method === 'POST' && (routeOptions.url === undefined || routeOptions.url === '/*') && !/\/cancel\/*(?:\?|$)/.test(url)
+  method === 'POST' &&
+  (routeOptions.url === undefined || routeOptions.url === '/*') &&
+  !/^\/v1\/responses\/[^/?]+\/cancel\/*(?:\?|$)/.test(url)
 
 /** An answer that costs next to nothing: nobody is told of a failure, for there is none. */
 export function refuse(request: FastifyRequest, reply: FastifyReply, reason: 'queue_full' | 'queue_timeout'): void {

@@ -73,9 +73,10 @@ export class UsageRecords implements UsageSource {
     await this.flush()
   }
 
-  #count({ keyId, usage, costUsd }: HookEvents['onCompletion']): void {
+  #count({ keyId, usage, costUsd, cached }: HookEvents['onCompletion']): void {
     if (keyId === undefined || !isKeyId(keyId)) return
-    const tokens = (usage?.prompt_tokens ?? 0) + (usage?.completion_tokens ?? 0)
+    // The tokens of a copy were counted with the answer itself.
+    const tokens = cached ? 0 : (usage?.prompt_tokens ?? 0) + (usage?.completion_tokens ?? 0)
     const isPriced = costUsd !== 'unknown'
     this.#add(keyId, dayOf(Date.now()), {
       requests: 1,

@@ -106,7 +106,7 @@ export class LiveConfig {
   async #apply(read: Config): Promise<ReloadReport> {
     const { config, changed, needsRestart } = difference(this.#config, read, (path) => this.#isLive(path))
     if (changed.length > 0) {
-      for (const change of await this.#prepared(config)) change.commit()
+      for (const change of await this.#prepared(config, changed)) change.commit()
       this.#config = config
       this.#revision = revisionOf(config)
     }
@@ -115,10 +115,13 @@ export class LiveConfig {
     return { revision: this.#revision, outcome, changed, needsRestart, problems: [] }
   }
 
-  async #prepared(config: Config): Promise<PreparedChange[]> {
+  /** By the parts that have something to take up: what does not change is not made anew. */
+  async #prepared(config: Config, changed: readonly string[]): Promise<PreparedChange[]> {
     const prepared: PreparedChange[] = []
     try {
-      for (const part of this.#parts) prepared.push(await part.prepare(config))
+      for (const part of this.#parts) {
+        if (changed.some((path) => isOf(part, path))) prepared.push(await part.prepare(config))
+      }
     } catch (error) {
       for (const change of prepared) change.discard?.()
       throw error
@@ -127,6 +130,9 @@ export class LiveConfig {
   }
 
   #isLive(path: string): boolean {
-    return this.#parts.some(({ keys }) => keys.some((key) => path === key || path.startsWith(`${key}.`)))
+    return this.#parts.some((part) => isOf(part, path))
   }
 }
+
+const isOf = ({ keys }: LivePart, path: string): boolean =>
+  keys.some((key) => path === key || path.startsWith(`${key}.`))

@@ -11,6 +11,7 @@ import { inconsistencies, unusableKeys, unusableProviders } from './consistency.
 import { expandEnvironment, type Path } from './expand.ts'
 import { at, explain, parsePointer, type Violation } from './explain.ts'
 import { withFiles } from './files.ts'
+import { impossibleAdmin } from './impossible-admin.ts'
 import { ReadFiles } from './read-files.ts'
 import { type Config, ConfigSchema } from './schema.ts'
 import { isTraced } from './traced.ts'
@@ -50,7 +51,8 @@ export async function loadConfig({ file, env, files = new ReadFiles() }: LoadOpt
   const { config, problems: unreadable } = await withFiles(read.config, used, files)
   // What is wrong with those of the configuration itself is told already.
   const keys = read.config.auth?.keyFiles && unreadable.length === 0 && config.auth ? unusableKeys(config.auth) : []
-  const problems = [...read.problems, ...unusableProviders(config.providers, env), ...unreadable, ...keys]
+  const admin = read.config.auth?.keyFiles && unreadable.length === 0 ? impossibleAdmin(config) : []
+  const problems = [...read.problems, ...unusableProviders(config.providers, env), ...unreadable, ...keys, ...admin]
   refuse(source, [...new Set(problems)])
   return { config: config as Config, file: used }
 }

@@ -43,6 +43,8 @@ export class GatewayMetrics {
   readonly #open = new OpenRequests()
   readonly #instruments = createInstruments()
   readonly #limitUses = new LimitUses()
+  /** Targets of this and earlier configurations. */
+  readonly #begun = new Set<string>()
   readonly #users: TopUsers | undefined
   readonly #config: ConfigMetrics | undefined
   readonly #exposition: Exposition
@@ -99,9 +101,12 @@ export class GatewayMetrics {
     for (const [model, providers] of Object.entries(models)) {
       for (const provider of providers) cost.inc({ provider, model }, 0)
     }
-    // An agent may ask a model of another name; a wildcard is no target.
-    for (const target of targets.filter((name) => name.includes('/') && !name.endsWith('*')))
+    // An agent may ask a model of another name; a wildcard is no target. What is known has a state already.
+    for (const target of targets) {
+      if (!target.includes('/') || target.endsWith('*') || this.#begun.has(target)) continue
+      this.#begun.add(target)
       breakerState.set({ target }, 0)
+    }
   }
 
   /** Listens no more. */

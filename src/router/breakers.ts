@@ -9,7 +9,7 @@ const mostUnnamed = 200
 export class Breakers {
   readonly #provider: string
   readonly #options: BreakerOptions
-  readonly #onChange: (change: BreakerChange) => void
+  #onChange: (change: BreakerChange) => void
   readonly #named = new Map<string, Breaker>()
   readonly #others = new LRUCache<string, Breaker>({ max: mostUnnamed })
 
@@ -38,6 +38,14 @@ export class Breakers {
     const breaker = this.#create(model)
     this.#others.set(model, breaker)
     return breaker
+  }
+
+  /** Tells that those which are not closed are no more, and then nothing. */
+  retire(): void {
+    for (const [model, breaker] of [...this.#named, ...this.#others.entries()]) {
+      if (breaker.state !== 'closed') this.#onChange({ target: { provider: this.#provider, model }, state: 'closed' })
+    }
+    this.#onChange = () => undefined
   }
 
   #create(model: string): Breaker {

@@ -152,6 +152,7 @@ export function cached(client: LLMClient, options: CachedOptions): LLMClient {
           },
         }
       : {}),
+    ...(client.unavailableMs ? { unavailableMs: () => client.unavailableMs?.() } : {}),
     close: async () => client.close?.(),
   }
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { type Config, type ModelConfig, milliseconds, type ProviderConfig } from '../config/schema.ts'
 import { createLLM } from '../llm/create-llm.ts'
 import { createDemo } from '../llm/demo.ts'
@@ -25,10 +26,16 @@ export interface ModelParts extends AgentParts {
   targetSwitch?: TargetSwitch | undefined
   /** Hears of each breaker that opens, closes, or lets a request try. */
   onBreaker?: ((change: BreakerChange) => void) | undefined
+  /** Those of the configuration before: providers that are as they were go on, with their connections and breakers. */
+  before?: ConfiguredModels | undefined
 }
 
 export interface ConfiguredModels {
   entries: ServerEntry[]
+  /** What they ask, by name. */
+  providers: ReadonlyMap<string, { client: ResilientProvider; config: ProviderConfig }>
+  /** Others take their place. Their breakers tell nothing any more. */
+  retire(): void
   /** Lets running calls finish, then closes the connections to the providers. */
   close(): Promise<void>
 }
@@ -46,14 +53,18 @@ export function configuredModels(
   if (unknown.length > 0) throw new Error(unknown.join('; '))
   const names = Object.keys(providers)
   const clients = new Map(
-    Object.entries(providers).map(([name, provider]) => [
-      name,
-      new ResilientProvider(clientOf(name, provider), provider, parts.onBreaker),
-    ]),
+    Object.entries(providers).map(([name, provider]) => {
+      const before = parts.before?.providers.get(name)
+      const asBefore = before && isDeepStrictEqual(before.config, provider)
+      const client = asBefore
+        ? before.client.shared()
+        : new ResilientProvider(clientOf(name, provider), provider, parts.onBreaker)
+      return [name, { client, config: provider }]
+    }),
   )
   const clientFor = (target: string, rules?: ModelRules): LLMClient => {
     const { provider, model } = targetNamed(target)
-    const client = clients.get(provider)
+    const client = clients.get(provider)?.client
     if (!client) throw new Error(`provider of "${target}" is not configured`)
     const asked = client.target(model, rules)
     return parts.targetSwitch?.guarded(asked, { provider, model }) ?? asked
@@ -97,8 +108,12 @@ export function configuredModels(
   })
   return {
     entries: withCaches,
+    providers: clients,
+    retire() {
+      for (const { client } of clients.values()) client.retire()
+    },
     async close() {
-      await Promise.all([...clients.values()].map((client) => client.close()))
+      await Promise.all([...clients.values()].map(({ client }) => client.close()))
     },
   }
 }

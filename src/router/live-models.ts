@@ -25,12 +25,13 @@ export class LiveModels {
    * @throws Error saying what is wrong with the models
    */
   prepare(config: ModelsConfig, settled: () => Promise<void>, contextWindow = this.#parts.contextWindow) {
-    const next = configuredModels(config, { ...this.#parts, contextWindow })
+    const next = configuredModels(config, { ...this.#parts, contextWindow, before: this.#models })
     const discard = (): void => void next.close()
     try {
       const swap = this.#router.replacing(this.#models.entries, next.entries)
       const commit = (): void => {
         const before = this.#models
+        before.retire()
         swap()
         this.#models = next
         this.#retired.add(before)

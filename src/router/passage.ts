@@ -2,6 +2,8 @@ import { GatewayError } from '../server/errors.ts'
 import type { Breaker } from './breaker.ts'
 import { isProviderFault } from './provider-fault.ts'
 
+const isDeadline = (reason: unknown): boolean => reason instanceof GatewayError && reason.kind === 'deadline_exceeded'
+
 /** One request that was let through, and what its breaker is told of it. */
 export class Passage {
   /** Or how to make it: a name that the provider only refuses is not worth remembering. */
@@ -26,8 +28,9 @@ export class Passage {
   }
 
   fail(error: unknown): void {
-    if (this.#signal?.aborted) this.leave()
-    else if (isProviderFault(error)) this.#made().fail(this.#pass)
+    // A deadline is no client that has left: it was the provider that took so long.
+    if (this.#signal?.aborted && !isDeadline(this.#signal.reason)) this.leave()
+    else if (this.#signal?.aborted || isProviderFault(error)) this.#made().fail(this.#pass)
     else if (error instanceof GatewayError && error.kind === 'upstream_rejected') this.begin()
     else this.leave()
   }

@@ -17,6 +17,7 @@ export class ResilientProvider {
   readonly #retries: ProviderConfig['retries']
   readonly #budget: RetryBudget
   readonly #breakers: Breakers | undefined
+  #holders = 1
 
   /** @param client For all of its models. */
   constructor(
@@ -40,8 +41,20 @@ export class ResilientProvider {
     return timeouts ? timed(asked, inMilliseconds(timeouts)) : asked
   }
 
-  close(): Promise<void> | undefined {
-    return this.#client.close?.()
+  /** For another configuration, in which it is the same: each closes it once. */
+  shared(): this {
+    this.#holders += 1
+    return this
+  }
+
+  /** Unless another configuration has it, too: what its breakers do from now on is of no interest. */
+  retire(): void {
+    if (this.#holders === 1) this.#breakers?.retire()
+  }
+
+  async close(): Promise<void> {
+    this.#holders -= 1
+    if (this.#holders === 0) await this.#client.close?.()
   }
 }
 

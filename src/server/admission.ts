@@ -96,8 +96,9 @@ export class Place {
     this.#admission = admission
   }
 
-  /** Something goes on after the answer. To be told before {@link end}. */
+  /** Something goes on after the answer. A place that was given back stays so: its client had left before this began. */
   readonly keepFor = (work: Promise<unknown>): void => {
+    if (this.#holders === 0) return
     this.#holders += 1
     work.then(this.end, this.end)
   }

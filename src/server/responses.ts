@@ -158,6 +158,8 @@ async function inBackground<Chunk>(
   const { builder, call } = run
   const queued = builder.response
   exchange.isAhead = true
+  // Its client does not even know its id.
+  if (exchange.call.signal?.aborted) run.cancel()
   const opening = ChunkStream.from(exchange, context, source, call)
   // It may fail before the run asks for it.
   opening.catch(() => {})

@@ -97,3 +97,14 @@ t.test("a provider's key comes from its file, without the line break", async (t)
     await t.rejects(load(`${name}.yaml`), new ConfigError(join(directory, `${name}.yaml`), [problem]))
   }
 })
+
+t.test('none of them may be an admin key', async (t) => {
+  const key = 'sk-of-both-0123456789'
+  const directory = t.testdir({
+    keys: key,
+    'signalbox.yaml': `{ auth: { keyFiles: [keys] }, admin: { enabled: true, keys: [{ name: ops, key: ${key} }] } }`,
+  })
+  await t.rejects(loadConfig({ file: join(directory, 'signalbox.yaml'), env: {} }), {
+    problems: ['admin.keys.0: is a key of auth.keys, too; clients must not have it'],
+  })
+})

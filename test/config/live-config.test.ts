@@ -45,28 +45,39 @@ const part = (name: string, log: string[], keys: string[], problem?: string): Li
 
 t.test('every part prepares before the first one commits', async (t) => {
   const log: string[] = []
-  const { config, reload, reports } = live('{}', part('a', log, ['catalog']), part('b', log, ['server.logLevel']))
+  const { config, reload, reports } = live(
+    '{}',
+    part('a', log, ['server.bodyLimit']),
+    part('b', log, ['server.logLevel']),
+  )
   const { revision } = config
   t.match(revision, /^[\da-f]{12}$/)
-  const report = await reload('server: { logLevel: warn }')
-  t.strictSame(log, ['a prepares', 'b prepares', 'a commits', 'b commits'])
-  t.match(report, { outcome: 'applied', changed: ['server.logLevel'], needsRestart: [], problems: [] })
+  const report = await reload('server: { logLevel: warn, bodyLimit: 2048 }')
+  t.strictSame(log.splice(0), ['a prepares', 'b prepares', 'a commits', 'b commits'])
+  t.match(report, {
+    outcome: 'applied',
+    changed: ['server.bodyLimit', 'server.logLevel'],
+    needsRestart: [],
+    problems: [],
+  })
   t.equal(report.revision, config.revision)
   t.not(config.revision, revision)
   t.equal(config.config.server.logLevel, 'warn')
   t.strictSame(reports, [report])
+  await reload('server: { logLevel: error, bodyLimit: 2048 }')
+  t.strictSame(log, ['b prepares', 'b commits'], 'what has not changed is not made anew')
 })
 
 t.test('when one cannot, none commits, and what was prepared is given up', async (t) => {
   const log: string[] = []
   const { config, reload } = live(
     '{}',
-    part('a', log, ['catalog']),
+    part('a', log, ['server.bodyLimit']),
     part('b', log, ['server.logLevel'], 'b cannot'),
-    part('c', log, ['models']),
+    part('c', log, ['server.jsonDepth']),
   )
   const { revision } = config
-  const report = await reload('server: { logLevel: warn }')
+  const report = await reload('server: { logLevel: warn, bodyLimit: 2048, jsonDepth: 9 }')
   t.strictSame(log, ['a prepares', 'b prepares', 'a discards'])
   t.match(report, { outcome: 'failed', revision, changed: [], problems: ['b cannot'] })
   t.equal(config.config.server.logLevel, 'info')

@@ -169,3 +169,38 @@ t.test('it may be switched off', async (t) => {
   await failing(() => complete(client), 30)
   t.equal(upstream.requests.length, 30)
 })
+
+t.test('a reload that does not change its provider leaves it as it is', async (t) => {
+  const breaker = { minimumRequests: 2, openFor: '1h' }
+  const gateway = await start(t, breaker)
+  const client = gateway.client({ maxRetries: 0 })
+  upstream.behave(up.failWith(500))
+  await failing(() => complete(client), 3)
+  const provider = { kind: 'openai-compatible', baseURL, retries: { max: 0 }, breaker }
+  const target = { target: 'lab/small' }
+  const models = { fast: { targets: [{ model: 'lab/small' }] }, other: { targets: [{ model: 'lab/large' }] } }
+  t.match(await gateway.reload({ providers: { lab: provider }, models }), { outcome: 'applied' })
+  upstream.reset()
+  await t.rejects(complete(client), { code: 'target_unavailable' })
+  t.equal(upstream.requests.length, 0)
+  t.equal(sumOf(await scraped(gateway.url), 'signalbox_breaker_state', target), 2)
+
+  const changed = { ...provider, breaker: { ...breaker, minimumRequests: 3 } }
+  t.match(await gateway.reload({ providers: { lab: changed }, models }), { outcome: 'applied' })
+  await complete(client)
+  t.equal(upstream.requests.length, 1, 'another provider begins anew')
+  t.equal(sumOf(await scraped(gateway.url), 'signalbox_breaker_state', target), 0)
+})
+
+t.test('a provider that keeps a request until its deadline has failed', async (t) => {
+  const gateway = await startGateway(t, {
+    config: {
+      providers: { lab: { kind: 'openai-compatible', baseURL, retries: { max: 0 }, breaker: { minimumRequests: 2 } } },
+      models: { fast: { targets: [{ model: 'lab/small' }], deadline: '50ms' } },
+    },
+  })
+  upstream.behave(up.hang())
+  const client = gateway.client({ maxRetries: 0 })
+  await failing(() => complete(client), 4)
+  await t.rejects(complete(client), { code: 'target_unavailable' })
+})

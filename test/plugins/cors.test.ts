@@ -33,7 +33,7 @@ t.test('OPTIONS is a 204 on every path, for everybody', async (t) => {
       t.equal(answer.body, '')
       t.match(answer.headers, {
         'access-control-allow-origin': '*',
-        'access-control-allow-methods': 'GET, HEAD, POST, DELETE, OPTIONS',
+        'access-control-allow-methods': 'GET, HEAD, POST, PATCH, DELETE, OPTIONS',
         'access-control-max-age': '86400',
         'x-request-id': /./,
       })

@@ -168,6 +168,8 @@ t.test('what is cheap is served, however full it is', async (t) => {
   }
   t.equal((await fetch(gateway.url + path, { method: 'OPTIONS' })).status, 204)
   t.equal((await gateway.post('/v1/responses/resp_none/cancel', '')).status, 404, 'what runs can be cancelled')
+  t.equal((await gateway.post(`${path}?x=/cancel`, ask)).status, 503, 'and nothing is that only says so')
+  t.equal((await gateway.post(`${path}/cancel`, ask)).status, 503)
   t.equal(
     (await gateway.post('//v1//chat//completions/?a', ask)).status,
     503,

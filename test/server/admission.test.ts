@@ -92,3 +92,14 @@ t.test('a place is kept for what goes on after the answer', async (t) => {
   await promise
   t.equal(work.inFlight, 0)
 })
+
+t.test('a place that was given back is not given back again', async (t) => {
+  const work = admission()
+  work.enter()
+  const place = new Place(work)
+  place.end()
+  t.equal(work.inFlight, 0)
+  place.keepFor(Promise.resolve())
+  await new Promise(setImmediate)
+  t.equal(work.inFlight, 0, 'what its client left before it began takes none')
+})
