@@ -104,7 +104,6 @@ t.test('none of them may be an admin key', async (t) => {
     keys: key,
     'signalbox.yaml': `{ auth: { keyFiles: [keys] }, admin: { enabled: true, keys: [{ name: ops, key: ${key} }] } }`,
   })
-  await t.rejects(loadConfig({ file: join(directory, 'signalbox.yaml'), env: {} }), {
-    problems: ['admin.keys.0: is a key of auth.keys, too; clients must not have it'],
-  })
+  const refused = await loadConfig({ file: join(directory, 'signalbox.yaml'), env: {} }).catch((error: unknown) => error)
+  t.match(refused, { problems: ['admin.keys.0: is a key of auth.keys, too; clients must not have it'] })
 })
