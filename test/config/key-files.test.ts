@@ -104,6 +104,8 @@ t.test('none of them may be an admin key', async (t) => {
     keys: key,
     'signalbox.yaml': `{ auth: { keyFiles: [keys] }, admin: { enabled: true, keys: [{ name: ops, key: ${key} }] } }`,
   })
-  const refused = await loadConfig({ file: join(directory, 'signalbox.yaml'), env: {} }).catch((error: unknown) => error)
+  const refused = await loadConfig({ file: join(directory, 'signalbox.yaml'), env: {} }).catch(
+    (error: unknown) => error,
+  )
   t.match(refused, { problems: ['admin.keys.0: is a key of auth.keys, too; clients must not have it'] })
 })
