@@ -1,7 +1,7 @@
 import fastifyCors from '@fastify/cors'
 import fp from 'fastify-plugin'
 
-/** What browsers may read of an answer, beside its body. */
+/** What browsers may read of an answer, beside its body, where that has to be listed. */
 const exposedHeaders = [
   'x-request-id',
   'openai-processing-ms',
@@ -30,7 +30,8 @@ export const cors = fp<CorsOptions>(
       origin: origins.includes('*') ? '*' : [...origins],
       credentials,
       methods: ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE', 'OPTIONS'],
-      exposedHeaders,
+      // With cookies a browser takes the star for a name.
+      exposedHeaders: credentials ? exposedHeaders : '*',
       maxAge: 86_400,
       // An OPTIONS without Origin is not a preflight, but it is not an error either.
       strictPreflight: false,

@@ -19,8 +19,8 @@ export function withCache(
   const places = targets
     .filter(({ weight }) => weight !== 0)
     .map(({ model }) => {
-      const { kind, baseURL } = providers[model.slice(0, model.indexOf('/'))] ?? {}
-      return [model, kind, baseURL]
+      const { kind, baseURL, headers } = providers[model.slice(0, model.indexOf('/'))] ?? {}
+      return [model, kind, baseURL, headers]
     })
   return cached(client, {
     store,

@@ -3,5 +3,6 @@ export function pathOf(url: string): string {
   const start = url.indexOf('/', url.indexOf('://') + 3)
   const query = url.indexOf('?', start)
   const path = query === -1 ? url.slice(start) : url.slice(start, query)
+  if (!path.includes('//') && !path.endsWith('/')) return path
   return path.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '')
 }

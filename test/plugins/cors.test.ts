@@ -52,10 +52,7 @@ t.test('a browser may read every answer, errors included, and the headers that i
     const answer = await app.inject({ url: '/v1/models', headers })
     t.equal(answer.statusCode, status)
     t.equal(answer.headers['access-control-allow-origin'], '*')
-    const exposed = String(answer.headers['access-control-expose-headers']).split(', ')
-    for (const name of ['x-request-id', 'openai-processing-ms', 'retry-after', 'x-should-retry']) {
-      t.ok(exposed.includes(name), `${name} is exposed`)
-    }
+    t.equal(answer.headers['access-control-expose-headers'], '*')
   }
 })
 
@@ -67,6 +64,12 @@ t.test('only the origins of the configuration are let in', async (t) => {
     t.equal(answer.headers['access-control-allow-origin'], allowed)
     t.equal(answer.headers['access-control-allow-credentials'], 'true')
     t.match(answer.headers.vary, 'Origin')
+  }
+  // With cookies a star is a name like any other.
+  const { headers } = await app.inject({ url: '/v1/models', headers: { origin } })
+  const exposed = String(headers['access-control-expose-headers']).split(', ')
+  for (const name of ['x-request-id', 'openai-processing-ms', 'retry-after', 'x-should-retry', 'x-signalbox-cache']) {
+    t.ok(exposed.includes(name), `${name} is exposed`)
   }
   for (const strange of ['https://evil.example', 'null', 'https://app.example.evil.example', 'http://app.example']) {
     const answer = await app.inject({ method: 'OPTIONS', url: '/', headers: { ...preflight, origin: strange } })
