@@ -5,3 +5,6 @@ export const targetOf = ({ provider, model }: Target, asked: { model: string }):
   provider,
   model: model === '*' ? asked.model : model,
 })
+
+/** `provider/model`, as configurations, logs and metrics have it. */
+export const nameOf = ({ provider, model }: Target): string => `${provider}/${model}`

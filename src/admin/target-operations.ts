@@ -1,4 +1,5 @@
 import { GatewayError } from '../server/errors.ts'
+import { nameOf } from '../target.ts'
 import type { Target as NamedTarget } from '../types.ts'
 import { type AdminOperation, operation } from './operation.ts'
 import { Target, TargetList, TargetParams } from './schemas.ts'
@@ -54,8 +55,6 @@ export const targetOperations = (states: TargetStates): AdminOperation[] => [
     },
   }),
 ]
-
-const nameOf = ({ provider, model }: NamedTarget): string => `${provider}/${model}`
 
 function targetNamed(name: string): NamedTarget {
   const slash = name.indexOf('/')

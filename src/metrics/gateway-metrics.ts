@@ -1,6 +1,7 @@
 import type { HookEvents } from '../hooks/events.ts'
 import type { HookBus, HookListener, HookName } from '../hooks/hook-bus.ts'
 import { providerName } from '../provider-name.ts'
+import { nameOf } from '../target.ts'
 import { ConfigMetrics } from './config-metrics.ts'
 import { Exposition, type Scrape } from './exposition.ts'
 import { createGauges, createInstruments, type Exemplar, type Readings } from './instruments.ts'
@@ -171,7 +172,7 @@ export class GatewayMetrics {
     this.#open.get(requestId)?.answered()
     const provider = this.#providers.of(target.provider)
     const code = attempt.errorCode === undefined ? '' : codeOf(attempt.errorCode)
-    const name = this.#targets.of(`${target.provider}/${target.model}`, outcome === 'ok')
+    const name = this.#targets.of(nameOf(target), outcome === 'ok')
     attempts.inc({ provider, model, target: name, outcome, code })
     const gen_ai_provider_name = this.#nameOf(target.provider)
     const labels = { gen_ai_operation_name: operation, gen_ai_provider_name, gen_ai_request_model: model }
@@ -195,7 +196,7 @@ export class GatewayMetrics {
 
   #breakerChanged({ target, state }: HookEvents['onBreaker']): void {
     const { breakerState, breakerTransitions } = this.#instruments
-    const name = this.#targets.of(`${target.provider}/${target.model}`, false)
+    const name = this.#targets.of(nameOf(target), false)
     breakerTransitions.inc({ target: name, state })
     // Of several that share a label none has a state of its own.
     if (name !== other) breakerState.set({ target: name }, breakerStates[state])

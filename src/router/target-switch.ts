@@ -1,5 +1,5 @@
 import { GatewayError } from '../server/errors.ts'
-import { targetOf } from '../target.ts'
+import { nameOf, targetOf } from '../target.ts'
 import type { CallOptions, LLMClient, Target } from '../types.ts'
 
 /** An operator does not say when a target will be back: as long as a client is ever told to wait, in milliseconds. */
@@ -35,7 +35,7 @@ export class TargetSwitch {
    * run included. `target`: as the configuration has it.
    */
   guarded(client: LLMClient, target: Target): LLMClient {
-    this.#targets.set(`${target.provider}/${target.model}`, target)
+    this.#targets.set(nameOf(target), target)
     const runs = new WeakSet<object>()
     const refusal = (request: { model: string }, { run }: CallOptions = {}): GatewayError | undefined => {
       if (run && runs.has(run)) return undefined

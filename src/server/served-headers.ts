@@ -1,5 +1,3 @@
-import type { Target } from '../types.ts'
-
 /** Characters. */
 const longestTarget = 300
 
@@ -11,5 +9,3 @@ export const servedHeaders = (attempts: number, target: string | undefined): Rec
     ? {}
     : { 'x-signalbox-target': target.replace(/[^\x21-\x7e]/g, '?').slice(0, longestTarget) }),
 })
-
-export const nameOf = ({ provider, model }: Target): string => `${provider}/${model}`

@@ -1,6 +1,7 @@
 import { type Attributes, type Context, SpanKind, SpanStatusCode, TraceFlags, type Tracer } from '@opentelemetry/api'
 import type { HookEvents } from '../hooks/events.ts'
 import { providerName } from '../provider-name.ts'
+import { nameOf } from '../target.ts'
 import type { StoreReport } from '../types.ts'
 import { AgentRunSpans } from './agent-run-spans.ts'
 import * as attributes from './attributes.ts'
@@ -112,7 +113,7 @@ export class RequestSpans {
 
   onRetry({ target, attempt, reason, delayMs }: HookEvents['onRetry']): void {
     const told = {
-      'signalbox.target': `${target.provider}/${target.model}`,
+      'signalbox.target': nameOf(target),
       'signalbox.retry.attempt': attempt,
       'signalbox.retry.delay': delayMs / 1000,
       'error.type': reason,
