@@ -101,7 +101,7 @@ t.test('the image', { skip }, async (t) => {
       const installed = files.flatMap(
         ({ path }) => /^app\/(.*node_modules\/(?:@[^/]+\/)?[^/@]+)\/package\.json$/.exec(path)?.[1] ?? [],
       )
-      t.same(installed, locked.sort())
+      t.same(installed.sort(), locked.sort())
     })
 
     t.test('no shell, no package manager, no program but Node', async (t) => {
@@ -121,9 +121,9 @@ t.test('the image', { skip }, async (t) => {
       t.same(inApp.filter(isWritable), [])
     })
 
-    t.test('in less than 70 MB', async (t) => {
+    t.test('in less than 50 MB', async (t) => {
       const megabytes = Math.round(files.reduce((sum, { size }) => sum + size, 0) / 1e6)
-      t.ok(megabytes < 70, `/app has ${megabytes} MB in ${files.length} files`)
+      t.ok(megabytes < 50, `/app has ${megabytes} MB in ${files.length} files`)
     })
   })
 
@@ -167,8 +167,8 @@ t.test('the image', { skip }, async (t) => {
       t.same(await (await fetch(`${url}/health`)).json(), { status: 'ok' })
       t.same(await (await fetch(`${url}/ready`)).json(), { status: 'ready' })
       const messages = [{ role: 'user' as const, content: 'Hello there' }]
-      const { choices } = await client.chat.completions.create({ model: 'demo/echo', messages })
-      t.match(choices[0]?.message.content, /Hello there/)
+      const { choices } = await client.chat.completions.create({ model: 'up/m', messages })
+      t.ok(choices[0]?.message.content)
       let text = ''
       for await (const chunk of await client.chat.completions.create({ model: 'up/m', messages, stream: true }))
         text += chunk.choices[0]?.delta.content ?? ''
@@ -246,17 +246,21 @@ function configured(t: Test, files: Record<string, string | Record<string, strin
   return { env: { SIGNALBOX_CONFIG: '/etc/signalbox/signalbox.yaml' }, mounts: { '/etc/signalbox': t.testdir(files) } }
 }
 
-/** A gateway in a container, on a free port, whose models are the demo and, as `up/*`, the upstream's. */
+interface Extended {
+  yaml?: string
+  extensions?: Record<string, string>
+}
+
+/** A gateway in a container, on a free port, whose models are the upstream's, as `up/*`, unless the configuration has others. */
 async function serving(
   t: Test,
   start: (t: Test, options: ContainerOptions) => Container,
   upstream: Upstream,
-  { yaml = '', extensions = {} }: { yaml?: string; extensions?: Record<string, string> } = {},
+  { yaml = `providers: { up: { baseURL: '${upstream.baseURL}' } }`, extensions = {} }: Extended = {},
 ) {
   upstream.reset()
   const config = `
           server: { port: 0, drainDelay: 0ms }
-          providers: { up: { baseURL: '${upstream.baseURL}' } }
           ${yaml}`
   const container = start(t, configured(t, { 'signalbox.yaml': config, extensions }))
   const [, port] = await container.process.says(/running at http:\/\/127\.0\.0\.1:(\d+)/)
