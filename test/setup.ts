@@ -15,6 +15,7 @@ const needed = {
   promtool: 'prometheus',
   'prometheus-alertmanager': 'prometheus-alertmanager',
   buildah: 'buildah',
+  runc: 'runc',
   unzip: 'unzip',
 }
 
