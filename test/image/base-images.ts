@@ -33,7 +33,11 @@ export async function makeBaseImages(buildah: Buildah): Promise<BaseImages> {
 function layBase(root: string): string {
   addProgram(root, process.execPath, '/nodejs/bin/node')
   add(root, certificates)
-  write(root, '/etc/passwd', 'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n')
+  write(
+    root,
+    '/etc/passwd',
+    'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n',
+  )
   write(root, '/etc/group', 'root:x:0:\nnonroot:x:65532:\n')
   mkdirSync(join(root, 'tmp'))
   chmodSync(join(root, 'tmp'), 0o1777)

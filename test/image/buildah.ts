@@ -62,7 +62,9 @@ export class Buildah {
   }
 
   async config(image: string): Promise<ImageConfig> {
-    const { OCIv1 } = JSON.parse(await this.run('inspect', '--type', 'image', image)) as { OCIv1: { config: ImageConfig } }
+    const { OCIv1 } = JSON.parse(await this.run('inspect', '--type', 'image', image)) as {
+      OCIv1: { config: ImageConfig }
+    }
     return OCIv1.config
   }
 }
