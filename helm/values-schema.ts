@@ -251,8 +251,13 @@ export const valuesSchema = {
   definitions: { fromEnvironment },
 }
 
+interface DescribedSchema {
+  properties?: Record<string, unknown>
+  [keyword: string]: unknown
+}
+
 /** With what the values file says of each key, and what is there by default. */
-function described(schema: unknown, documented: readonly DocumentedValue[]): Record<string, unknown> {
+function described(schema: unknown, documented: readonly DocumentedValue[]): DescribedSchema {
   if (!isObject(schema)) throw new TypeError('no schema')
   const { properties } = schema
   if (!isObject(properties)) return schema
