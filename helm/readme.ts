@@ -59,7 +59,7 @@ An environment is a values file like any other: yours comes after it, and wins.
 helm upgrade --install signalbox ./helm --namespace llm --values helm/environments/prod.yaml --values mine.yaml
 \`\`\`
 
-[From zero to production](../docs/production.md) goes through all of it: secrets, Redis, ingress, dashboards, sizing,
+[From zero to production](PRODUCTION.md) goes through all of it: secrets, Redis, ingress, dashboards, sizing,
 upgrades and rollbacks.
 
 Values are checked before anything is rendered: an unknown key or a wrong type is an error that names it, in \`config\`,
