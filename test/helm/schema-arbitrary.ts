@@ -27,9 +27,7 @@ export function valuesOf(schema: unknown): fc.Arbitrary<unknown> {
     }
     case 'string':
       if (typeof pattern === 'string') return fc.stringMatching(new RegExp(pattern))
-      return fc
-        .stringMatching(/^[-a-z0-9 /*:._]*$/)
-        .map((text) => fitted(text, Number(minLength), Number(maxLength)))
+      return fc.stringMatching(/^[-a-z0-9 /*:._]*$/).map((text) => fitted(text, Number(minLength), Number(maxLength)))
     case 'integer':
       return fc.integer({ min: Number(minimum ?? 0), max: Number(maximum ?? 1_000_000) })
     case 'number':
