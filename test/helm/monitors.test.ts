@@ -47,6 +47,7 @@ t.test('a gateway that is scraped so', async (t) => {
   const start = async ({ endpoint }: Monitored): Promise<Prometheus> =>
     Prometheus.start(t, {
       targets: [new URL(gateway.url).host],
+      interval: '1s',
       labels: metaLabels({ namespace, pod: 'front-signalbox-5d-x', container: 'signalbox' }),
       scrape: scrapeConfig(endpoint),
     })
