@@ -19,9 +19,19 @@ export const owned: Readonly<Record<string, string>> = {
   'admin.port': 'set by the chart: use ports.admin',
 }
 
+/** What the chart makes objects of, so that a variable, which only the gateway knows, can't stand there. */
+export const readByChart: ReadonlySet<string> = new Set([
+  'server.drainDelay',
+  'server.drainTimeout',
+  'tracing.flushTimeout',
+  'tracing.enabled',
+  'metrics.enabled',
+  'admin.enabled',
+])
+
 /**
  * The configuration's schema as one of `config:` values: what has a default need not be there, a variable of the
- * environment may stand for any number, boolean or text, and what the chart sets is refused.
+ * environment may stand for any number, boolean or text but those that the chart reads, and what the chart sets is refused.
  */
 export function configValues(schema: unknown, path = ''): unknown {
   const instead = owned[path]
@@ -30,7 +40,7 @@ export function configValues(schema: unknown, path = ''): unknown {
   if (!isObject(schema)) return schema
   if (schema.type === 'object') return ofObject(schema, path)
   if (isObject(schema.items)) return { ...schema, items: configValues(schema.items, `${path}[]`) }
-  return takesAnyText(schema) ? schema : orFromEnvironment(schema)
+  return takesAnyText(schema) || readByChart.has(path) ? schema : orFromEnvironment(schema)
 }
 
 function ofObject({ required, ...schema }: Record<string, unknown>, path: string): unknown {

@@ -38,12 +38,10 @@ const Quantity = Type.Union([
   Type.String({ pattern: '^\\d+(\\.\\d+)?([numkMGTPE]|[KMGTPE]i|[eE][-+]?\\d+)?$' }),
 ])
 const Quantities = Type.Record(Type.String(), Quantity)
-export const StorageSize = Quantity
 
 export const Resources = Values({ requests: Quantities, limits: Quantities, claims: Type.Array(Anything) })
 
-const IntOrPercent = Type.Union([Type.Integer({ minimum: 0 }), Type.String({ pattern: '^\\d+%$' })])
-export const Amount = IntOrPercent
+export const Amount = Type.Union([Type.Integer({ minimum: 0 }), Type.String({ pattern: '^\\d+%$' })])
 
 /** A list of objects that have names of their own: containers, volumes, secrets. */
 export const Named = Type.Array(Type.Object({ name: Type.String({ minLength: 1 }) }))
@@ -77,7 +75,7 @@ export const Probe = Values({
 
 export const Strategy = Values({
   type: Type.Enum(['RollingUpdate', 'Recreate']),
-  rollingUpdate: Values({ maxSurge: IntOrPercent, maxUnavailable: IntOrPercent }),
+  rollingUpdate: Values({ maxSurge: Amount, maxUnavailable: Amount }),
 })
 
 const security = {
@@ -187,3 +185,12 @@ export const Relabelings = Type.Array(
     action: Type.String(),
   }),
 )
+
+/** Where an image comes from. */
+export const image = {
+  repository: Type.String({ pattern: '^[a-z0-9]([a-z0-9._:/-]*[a-z0-9])?$' }),
+  tag: Type.String({ pattern: '^([A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$' }),
+  digest: Type.String({ pattern: '^(sha256:[0-9a-f]{64})?$' }),
+  pullPolicy: PullPolicy,
+  pullSecrets: Named,
+}

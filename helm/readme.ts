@@ -1,3 +1,4 @@
+import { readByChart } from './config-values.ts'
 import { type DocumentedValue, documentedValues } from './values-comments.ts'
 
 /** The top-level keys of the values, as the README orders them. */
@@ -63,7 +64,8 @@ helm upgrade --install signalbox ./helm --namespace llm --values helm/environmen
 upgrades and rollbacks.
 
 Values are checked before anything is rendered: an unknown key or a wrong type is an error that names it, in \`config\`,
-too. A variable of the environment, \`\${NAME}\` or \`\${NAME:-fallback}\`, may stand for any number, boolean or text there.
+too. A variable of the environment, \`\${NAME}\` or \`\${NAME:-fallback}\`, may stand for any number, boolean or text there, but not
+for ${[...readByChart].map((path) => `\`${path}\``).join(', ')}, of which the chart makes objects.
 `
 
 /** The chart's README. */

@@ -11,6 +11,7 @@ import {
   EnvFrom,
   GoDuration,
   IngressRules,
+  image,
   LabelValue,
   Name,
   Named,
@@ -68,13 +69,7 @@ export const ChartValues = Values({
     clientKeys: ExternalData,
   }),
   replicaCount: Type.Integer({ minimum: 0 }),
-  image: Values({
-    repository: Type.String({ pattern: '^[a-z0-9]([a-z0-9._:/-]*[a-z0-9])?$' }),
-    tag: Type.String({ pattern: '^([A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$' }),
-    digest: Type.String({ pattern: '^(sha256:[0-9a-f]{64})?$' }),
-    pullPolicy: PullPolicy,
-    pullSecrets: Named,
-  }),
+  image: Values(image),
   nameOverride: Name,
   fullnameOverride: Name,
   commonLabels: Type.Record(Type.String(), LabelValue),
@@ -95,15 +90,16 @@ export const ChartValues = Values({
       Type.Object(
         {
           host: Type.String({ minLength: 1 }),
-          paths: Type.Array(
-            Type.Object(
-              {
-                path: Type.String({ pattern: '^/' }),
-                pathType: Type.Optional(Type.Enum(['Prefix', 'Exact', 'ImplementationSpecific'])),
-              },
-              closed,
+          paths: Type.Optional(
+            Type.Array(
+              Type.Object(
+                {
+                  path: Type.String({ pattern: '^/' }),
+                  pathType: Type.Optional(Type.Enum(['Prefix', 'Exact', 'ImplementationSpecific'])),
+                },
+                closed,
+              ),
             ),
-            { minItems: 1 },
           ),
         },
         closed,
@@ -172,6 +168,14 @@ export const ChartValues = Values({
         closed,
       ),
     ),
+    fallback: Type.Union([
+      Values({
+        failureThreshold: atLeastOne,
+        replicas: Type.Integer({ minimum: 0 }),
+        behavior: Type.Enum(['static', 'currentReplicas', 'currentReplicasIfHigher', 'currentReplicasIfLower']),
+      }),
+      Type.Null(),
+    ]),
   }),
   podDisruptionBudget: Values({ enabled: Type.Boolean(), maxUnavailable: Amount }),
   networkPolicy: Values({
@@ -199,6 +203,7 @@ export const ChartValues = Values({
     files: Type.Record(Type.String({ pattern: '^[-._a-zA-Z0-9]+$' }), Type.String(), closed),
     existingConfigMap: ObjectName,
     image: Values({ reference: Type.String(), pullPolicy: PullPolicy }),
+    auth: Type.Boolean(),
   }),
   preStopSeconds: Type.Integer({ minimum: 0 }),
   probes: Values({ startup: Probe, liveness: Probe, readiness: Probe }),
