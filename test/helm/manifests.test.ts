@@ -7,14 +7,15 @@ import { Program, root } from '../process.ts'
 import { cases } from './cases.ts'
 import { chart } from './helm.ts'
 import { typedSource, validate } from './kubernetes-models.ts'
-import { containersOf, podsOf } from './pods.ts'
-import { existing, namedByPods, routed, selects, services } from './references.ts'
+import { containersOf, type Pod, podsIn, selects } from './pods.ts'
+import { existing, namedByPods, routed, services } from './references.ts'
 import { type Manifest, only, type RenderOptions, rendered } from './rendered.ts'
 
 const namespace = 'llm'
 const all = new Map([...cases].map(([name, options]) => [name, rendered({ ...options, namespace })]))
 
 const called = ({ kind, metadata }: Manifest): string => `${kind} ${metadata.name}`
+const of = ({ kind, name }: Pod): string => `${kind} ${name}`
 const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
 const labelKey = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/
 const labelValue = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/
@@ -81,7 +82,7 @@ for (const [name, manifests] of all) {
 
     t.test('each Service selects pods that have its ports', async (t) => {
       for (const { metadata, spec } of services(manifests)) {
-        const pods = podsOf(manifests).filter((pod) => selects(spec?.selector, pod.labels))
+        const pods = podsIn(manifests).filter((pod) => selects(pod.labels, spec?.selector ?? {}))
         t.equal(pods.length, 1, `${metadata?.name}`)
         const ports = pods.flatMap(containersOf).flatMap((container) => container.ports ?? [])
         for (const { targetPort } of spec?.ports ?? [])
@@ -103,22 +104,22 @@ for (const [name, manifests] of all) {
     })
 
     t.test('images have a registry or a name, and a tag or a digest', async (t) => {
-      for (const pod of podsOf(manifests)) {
-        for (const container of containersOf(pod)) t.match(container.image, image, `${pod.of}: ${container.name}`)
+      for (const pod of podsIn(manifests)) {
+        for (const container of containersOf(pod)) t.match(container.image, image, `${of(pod)}: ${container.name}`)
         for (const volume of pod.spec.volumes ?? []) if (volume.image) t.match(volume.image.reference, image)
       }
     })
 
     t.test('a pod has each volume that it mounts, and mounts each that it has', async (t) => {
-      for (const pod of podsOf(manifests)) {
-        const { volumeClaimTemplates = [] } = Object(only(manifests, ...splitName(pod.of)).spec)
+      for (const pod of podsIn(manifests)) {
+        const { volumeClaimTemplates = [] } = Object(only(manifests, pod.kind, pod.name).spec)
         const volumes = [...(pod.spec.volumes ?? []), ...volumeClaimTemplates.map((claim: Manifest) => claim.metadata)]
         const mounts = containersOf(pod).flatMap(({ volumeMounts = [] }) => volumeMounts)
         const named = new Set(volumes.map((volume: { name: string }) => volume.name))
-        t.equal(named.size, volumes.length, `${pod.of}: no name twice`)
-        for (const mount of mounts) t.ok(named.has(mount.name), `${pod.of}: ${mount.name}`)
+        t.equal(named.size, volumes.length, `${of(pod)}: no name twice`)
+        for (const mount of mounts) t.ok(named.has(mount.name), `${of(pod)}: ${mount.name}`)
         const paths = mounts.map(({ mountPath }) => mountPath)
-        t.strictSame(paths, [...new Set(paths)], `${pod.of}: nothing is mounted over another`)
+        t.strictSame(paths, [...new Set(paths)], `${of(pod)}: nothing is mounted over another`)
       }
     })
   })
@@ -163,11 +164,6 @@ async function compiled(t: Test, manifests: readonly Manifest[]): Promise<{ code
   const args = [join(root, 'node_modules/typescript/bin/tsc'), '-p', directory]
   const { code, stdout, stderr } = await new Program(t, process.execPath, { args, lifeMs: 60_000 }).exited
   return { code, output: stdout + stderr }
-}
-
-function splitName(of: string): [kind: string, name: string] {
-  const [kind = '', name = ''] = of.split(' ')
-  return [kind, name]
 }
 
 /** Of the object, and of the pods and claims that it makes. */

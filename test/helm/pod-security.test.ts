@@ -1,6 +1,6 @@
 import t from 'tap'
 import { cases } from './cases.ts'
-import { containersOf, podsOf } from './pods.ts'
+import { containersOf, podsIn } from './pods.ts'
 import { rendered } from './rendered.ts'
 
 /** Of the standard `restricted` (and images, since Kubernetes 1.33). */
@@ -17,8 +17,8 @@ const volumes = [
 ]
 
 for (const [name, options] of cases) {
-  for (const pod of podsOf(rendered(options))) {
-    t.test(`${name}: ${pod.of}`, async (t) => {
+  for (const pod of podsIn(rendered(options))) {
+    t.test(`${name}: ${pod.kind} ${pod.name}`, async (t) => {
       const { spec } = pod
       const context = spec.securityContext ?? {}
 

@@ -1,6 +1,6 @@
 import type { IIngress } from 'kubernetes-models/networking.k8s.io/v1/Ingress'
 import type { IService } from 'kubernetes-models/v1/Service'
-import { containersOf, type Pod, podsOf } from './pods.ts'
+import { containersOf, type Pod, podsIn } from './pods.ts'
 import type { Manifest } from './rendered.ts'
 
 /** What an object says by name of another one. */
@@ -12,8 +12,9 @@ export interface Reference {
 
 /** The ConfigMaps, Secrets, accounts and claims that pods name. */
 export function* namedByPods(manifests: readonly Manifest[]): Generator<Reference> {
-  for (const pod of podsOf(manifests)) {
-    for (const [kind, name] of namedBy(pod)) if (name !== undefined) yield { from: pod.of, kind, name }
+  for (const pod of podsIn(manifests)) {
+    for (const [kind, name] of namedBy(pod))
+      if (name !== undefined) yield { from: `${pod.kind} ${pod.name}`, kind, name }
   }
 }
 
@@ -70,7 +71,3 @@ export function* routed(manifests: readonly Manifest[]): Generator<{ from: strin
 
 export const services = (manifests: readonly Manifest[]): IService[] =>
   manifests.filter(({ kind }) => kind === 'Service').map((manifest) => manifest as unknown as IService)
-
-/** Whether labels are those that a selector asks for. An empty one asks for none. */
-export const selects = (selector: Record<string, string> = {}, labels: Record<string, string> = {}): boolean =>
-  Object.entries(selector).every(([name, value]) => labels[name] === value)
