@@ -2,21 +2,21 @@
 {{- define "signalbox.impossibleScaling" -}}
 {{- with .Values.autoscaling }}
 {{- if and .enabled (not (or .targetCPUUtilizationPercentage .targetInFlightRequests .targetOpenStreams)) }}
-- autoscaling.enabled with nothing to scale by: set targetCPUUtilizationPercentage, targetInFlightRequests or targetOpenStreams
+- autoscaling.targetCPUUtilizationPercentage, targetInFlightRequests or targetOpenStreams: without one autoscaling.enabled has nothing to scale by
 {{- end }}
 {{- end }}
 {{- with .Values.keda }}
 {{- $asksPrometheus := or .targetInFlightRequests .targetOpenStreams }}
 {{- if and .enabled (not (or $asksPrometheus .targetCPUUtilizationPercentage .triggers)) }}
-- keda.enabled with nothing to scale by: set targetInFlightRequests, targetOpenStreams, targetCPUUtilizationPercentage or triggers
+- keda.targetInFlightRequests, targetOpenStreams, targetCPUUtilizationPercentage or triggers: without one keda.enabled has nothing to scale by
 {{- end }}
 {{- if and .enabled $asksPrometheus (not .prometheusAddress) }}
-- keda.enabled without keda.prometheusAddress: where is Prometheus, such as http://prometheus.monitoring:9090?
+- keda.prometheusAddress: without it keda.enabled has no Prometheus to ask, such as http://prometheus.monitoring:9090
 {{- end }}
 {{- end }}
 {{- $byCPU := or (and .Values.autoscaling.enabled .Values.autoscaling.targetCPUUtilizationPercentage) (and .Values.keda.enabled .Values.keda.targetCPUUtilizationPercentage) }}
 {{- if and $byCPU (not ((.Values.resources).requests).cpu) }}
-- targetCPUUtilizationPercentage without resources.requests.cpu, of which it is a share
+- resources.requests.cpu: without it targetCPUUtilizationPercentage is a share of nothing
 {{- end }}
 {{- end -}}
 

@@ -143,10 +143,13 @@ t.test('more triggers', async (t) => {
 t.test('what could not scale is refused', async (t) => {
   const off = { targetCPUUtilizationPercentage: null, targetInFlightRequests: null }
   const refusals: [Record<string, unknown>, RegExp][] = [
-    [{ autoscaling: { enabled: true, ...off } }, /autoscaling\.enabled with nothing to scale by/],
-    [{ keda: { enabled: true, ...off } }, /keda\.enabled with nothing to scale by/],
-    [{ keda: { enabled: true } }, /keda\.enabled without keda\.prometheusAddress/],
-    [{ autoscaling: { enabled: true }, resources: { requests: { cpu: null } } }, /without resources\.requests\.cpu/],
+    [{ autoscaling: { enabled: true, ...off } }, /autoscaling\.enabled has nothing to scale by/],
+    [{ keda: { enabled: true, ...off } }, /keda\.enabled has nothing to scale by/],
+    [{ keda: { enabled: true } }, /keda\.prometheusAddress: without it/],
+    [
+      { autoscaling: { enabled: true }, resources: { requests: { cpu: null } } },
+      /resources\.requests\.cpu: without it/,
+    ],
     [{ autoscaling: { enabled: true }, keda: { enabled: true, prometheusAddress } }, /autoscaling\.enabled and keda/],
   ]
   for (const [set, reason] of refusals) {
