@@ -3,11 +3,10 @@ ARG BUILD_BASE=docker.io/library/node:24-trixie-slim
 # Where it runs: `node` on the PATH or in /nodejs/bin, CA certificates, no shell. For a release pin it: --build-arg BASE=…@sha256:…
 ARG BASE=gcr.io/distroless/nodejs24-debian13:nonroot
 
-FROM --platform=${BUILDPLATFORM} ${BUILD_BASE} AS manifest
+# What is built is JavaScript, the same for every platform: it is built on the builder's own.
+FROM --platform=${BUILDPLATFORM} ${BUILD_BASE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-
-FROM manifest AS build
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
@@ -15,8 +14,10 @@ COPY plugins plugins
 # Neither source maps nor types: nothing reads them at run time.
 RUN npm run build -- --declaration false --sourceMap false --inlineSources false
 
-FROM manifest AS production
-# Of the packages likewise; they are JavaScript throughout, and their licences stay.
+FROM --platform=${BUILDPLATFORM} ${BUILD_BASE} AS production
+WORKDIR /app
+COPY package.json package-lock.json ./
+# Of the packages likewise; their licences stay.
 RUN npm ci --omit=dev --ignore-scripts \
   && find node_modules -type f \( -name '*.map' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' \) -delete \
   && rm -r node_modules/.bin

@@ -16,6 +16,7 @@ const needed = {
   promtool: 'prometheus',
   'prometheus-alertmanager': 'prometheus-alertmanager',
   buildah: 'buildah',
+  runc: 'runc',
   unzip: 'unzip',
 }
 

@@ -35,12 +35,12 @@ export class Buildah {
     })
   }
 
-  /** What it wrote to its standard output; throws with what it wrote at all when it fails. At most four minutes. */
+  /** What it wrote to its standard output; throws with what it wrote at all when it fails. At most ten minutes. */
   async run(...args: string[]): Promise<string> {
     const store = ['--root', join(this.directory, 'store'), '--runroot', join(this.directory, 'run')]
     const { stdout } = await execute('buildah', ['--storage-driver', 'vfs', ...store, ...args], {
       env: { PATH: process.env.PATH, HOME: process.env.HOME, BUILDAH_ISOLATION: 'chroot' },
-      timeout: 240_000,
+      timeout: 600_000,
       maxBuffer: 64 * 1024 * 1024,
     })
     return stdout.trim()
