@@ -1,0 +1,275 @@
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { stringify } from 'yaml'
+import { decodeBody } from './kubernetes/body.ts'
+import { coreKinds, type Json, type Kind, type KubernetesObject, operatorKinds } from './kubernetes/kinds.ts'
+import { apply, mergePatch } from './kubernetes/merge.ts'
+import { type Change, Objects } from './kubernetes/objects.ts'
+
+/** The part of a test that ends what was started for it, and has a directory of its own. */
+interface Owner {
+  teardown(close: () => Promise<void>): unknown
+  testdir(content?: object): string
+}
+
+export interface FakeKubernetesOptions {
+  /** Whether the operators' custom resource definitions are there. Default: true. */
+  operators?: boolean
+  /** Whether the pods of an object become ready. Default: all do. */
+  runs?: (object: KubernetesObject) => boolean
+}
+
+export interface KubernetesRequest {
+  method: string
+  path: string
+  query: Record<string, string>
+  /** Empty where there is none. */
+  contentType: string
+  body: Json | undefined
+  /** What was answered. */
+  status: number
+}
+
+/** An answer that is not the object asked for. */
+class Refusal extends Error {
+  readonly status: number
+  readonly reason: string
+  constructor(status: number, reason: string, message: string) {
+    super(message)
+    this.status = status
+    this.reason = reason
+  }
+}
+
+interface Target {
+  kind: Kind
+  namespace: string | undefined
+  /** Of one object; undefined for all. */
+  name: string | undefined
+}
+
+const pathPattern =
+  /^\/(?:api\/(?<core>v1)|apis\/(?<group>[^/]+\/[^/]+))(?:\/namespaces\/(?<namespace>[^/]+))?\/(?<plural>[^/]+)(?:\/(?<name>[^/]+))?$/
+
+/**
+ * A Kubernetes API that Helm can talk to, in memory: discovery, objects of every kind the chart has, server-side apply
+ * and patches, label selectors, watches, and controllers for whom everything runs at once. It is no cluster: nothing is
+ * defaulted, validated, admitted or scheduled, and no rights are asked for. What it shows is what Helm does, and in what order.
+ */
+export class FakeKubernetes {
+  /** What Helm needs to find it, and to keep its caches apart from others'. */
+  readonly env: { KUBECONFIG: string; KUBECACHEDIR: string }
+  /** All that was asked, in order. */
+  readonly requests: KubernetesRequest[] = []
+  readonly objects: Objects
+  readonly #kinds: readonly Kind[]
+  /** What each manager has applied last, by path. */
+  readonly #applied = new Map<string, Json>()
+
+  private constructor(
+    { operators = true, runs = () => true }: FakeKubernetesOptions,
+    env: { KUBECONFIG: string; KUBECACHEDIR: string },
+  ) {
+    this.env = env
+    this.objects = new Objects(runs)
+    this.#kinds = operators ? [...coreKinds, ...operatorKinds] : coreKinds
+  }
+
+  static async start(t: Owner, options: FakeKubernetesOptions = {}): Promise<FakeKubernetes> {
+    const directory = t.testdir()
+    const env = { KUBECONFIG: join(directory, 'kubeconfig'), KUBECACHEDIR: join(directory, 'cache') }
+    const fake = new FakeKubernetes(options, env)
+    const server = createServer((request, response) => fake.#serve(request, response)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(async () => {
+      server.close()
+      server.closeAllConnections()
+      await once(server, 'close')
+    })
+    const { port } = server.address() as AddressInfo
+    const kubeconfig = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'fake', cluster: { server: `http://127.0.0.1:${port}` } }],
+      users: [{ name: 'fake', user: {} }],
+      contexts: [{ name: 'fake', context: { cluster: 'fake', user: 'fake', namespace: 'default' } }],
+      'current-context': 'fake',
+    }
+    writeFileSync(env.KUBECONFIG, stringify(kubeconfig))
+    return fake
+  }
+
+  /** The object of this kind and name in the namespace `default`. */
+  get(kind: string, name: string, namespace = 'default'): KubernetesObject | undefined {
+    return this.objects
+      .all()
+      .find((one) => one.kind === kind && one.metadata.name === name && one.metadata.namespace === namespace)
+  }
+
+  /** The writes since the last call, as `POST Secret name`, without Helm's own records. */
+  takeWrites(): string[] {
+    const writes = this.requests.filter(({ method, path }) => method !== 'GET' && !path.includes('/sh.helm.release.'))
+    this.requests.length = 0
+    return writes.map(({ method, path }) => `${method} ${path}`)
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://fake')
+    const contentType = request.headers['content-type'] ?? ''
+    const entry: KubernetesRequest = {
+      method: request.method ?? '',
+      path: pathname,
+      query: Object.fromEntries(searchParams),
+      contentType,
+      body: undefined,
+      status: 200,
+    }
+    this.requests.push(entry)
+    let answer: Json
+    try {
+      entry.body = decodeBody(await buffer(request), contentType)
+      if (entry.query.watch === 'true' || entry.query.watch === '1') {
+        this.#watch(entry, this.#target(pathname), response)
+        return
+      }
+      answer = this.#discover(pathname) ?? this.#act(entry, this.#target(pathname))
+      if (entry.method === 'POST') entry.status = 201
+    } catch (error) {
+      const refusal = error instanceof Refusal ? error : new Refusal(500, 'InternalError', String(error))
+      entry.status = refusal.status
+      const { status: code, reason, message } = refusal
+      answer = { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message }
+    }
+    response.writeHead(entry.status, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
+  }
+
+  #discover(path: string): Json | undefined {
+    if (path === '/version') return { major: '1', minor: '35', gitVersion: 'v1.35.0' }
+    if (path === '/api') return { kind: 'APIVersions', versions: ['v1'] }
+    const versions = [...new Set(this.#kinds.map(({ apiVersion }) => apiVersion))]
+    if (path === '/apis') {
+      const groups = versions.flatMap((groupVersion) => {
+        const [name = '', version] = groupVersion.split('/')
+        if (!version) return []
+        return [{ name, versions: [{ groupVersion, version }], preferredVersion: { groupVersion, version } }]
+      })
+      return { kind: 'APIGroupList', apiVersion: 'v1', groups }
+    }
+    const groupVersion = versions.find((version) => path === (version === 'v1' ? '/api/v1' : `/apis/${version}`))
+    if (!groupVersion) return undefined
+    const resources = this.#kinds
+      .filter(({ apiVersion }) => apiVersion === groupVersion)
+      .map(({ kind, plural: name, namespaced }) => ({
+        name,
+        singularName: kind.toLowerCase(),
+        namespaced,
+        kind,
+        verbs: ['create', 'delete', 'get', 'list', 'patch', 'update', 'watch'],
+      }))
+    return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources }
+  }
+
+  #target(path: string): Target {
+    const parts = pathPattern.exec(path)?.groups
+    const kind = this.#kinds.find(
+      ({ apiVersion, plural }) => apiVersion === (parts?.core ?? parts?.group) && plural === parts?.plural,
+    )
+    if (!kind) throw new Refusal(404, 'NotFound', 'the server could not find the requested resource')
+    return { kind, namespace: parts?.namespace, name: parts?.name }
+  }
+
+  #act({ method, path, query, contentType, body }: KubernetesRequest, target: Target): Json {
+    const { kind, namespace, name } = target
+    if (name === undefined && method === 'GET') return this.#list(target, query)
+    const named = name ?? (body as Partial<KubernetesObject> | undefined)?.metadata?.name ?? ''
+    const live = this.objects.find(kind.apiVersion, kind.kind, namespace, named)
+    const isDry = query.dryRun === 'All'
+    /** Kubernetes knows where the object belongs from the path. */
+    const keep = (object: unknown): KubernetesObject => {
+      const { metadata, ...rest } = object as KubernetesObject
+      const placed = {
+        ...rest,
+        apiVersion: kind.apiVersion,
+        kind: kind.kind,
+        metadata: { ...metadata, name: named, ...(namespace !== undefined && { namespace }) },
+      }
+      return isDry ? placed : this.objects.put(placed)
+    }
+    if (method === 'POST') {
+      if (live) throw new Refusal(409, 'AlreadyExists', `${kind.plural} "${named}" already exists`)
+      return keep(body)
+    }
+    if (method === 'PATCH' && contentType.includes('apply-patch')) {
+      const owner = `${path} ${query.fieldManager}`
+      const applied = apply(live ?? {}, live && this.#applied.get(owner), body)
+      if (!isDry && body) this.#applied.set(owner, body)
+      return keep(applied)
+    }
+    if (!live) throw new Refusal(404, 'NotFound', `${kind.plural} "${named}" not found`)
+    if (method === 'PUT') return keep(body)
+    if (method === 'PATCH') {
+      // Of strategic merge patches only what a merge patch says, too: Helm sends none, unless it is told to.
+      return keep(mergePatch(live, body))
+    }
+    if (method === 'DELETE' && !isDry) this.objects.remove(live)
+    return live
+  }
+
+  #list(target: Target, query: Record<string, string>): Json {
+    return {
+      kind: `${target.kind.kind}List`,
+      apiVersion: target.kind.apiVersion,
+      metadata: { resourceVersion: this.objects.version },
+      items: this.objects.all().filter((object) => isSelected(object, target, query)),
+    }
+  }
+
+  #watch({ query }: KubernetesRequest, target: Target, response: ServerResponse): void {
+    const send = (event: { type: string; object: Json }): unknown => response.write(`${JSON.stringify(event)}\n`)
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.flushHeaders()
+    const { apiVersion, kind } = target.kind
+    if (query.sendInitialEvents === 'true') {
+      for (const object of this.objects.all().filter((one) => isSelected(one, target, query))) {
+        send({ type: 'ADDED', object })
+      }
+      const annotations = { 'k8s.io/initial-events-end': 'true' }
+      const metadata = { resourceVersion: this.objects.version, annotations }
+      send({ type: 'BOOKMARK', object: { apiVersion, kind, metadata } })
+    } else {
+      for (const object of this.objects.all().filter((one) => isSelected(one, target, query))) {
+        if (Number(object.metadata.resourceVersion) > Number(query.resourceVersion)) send({ type: 'ADDED', object })
+      }
+    }
+    const onChange = (change: Change): void => {
+      if (isSelected(change.object, target, query)) send({ ...change })
+    }
+    this.objects.changes.on('change', onChange)
+    response.on('close', () => this.objects.changes.off('change', onChange))
+  }
+}
+
+/** Whether a list or a watch is to show it: `a=b` of label selectors, and `metadata.name=` of field selectors. */
+function isSelected(
+  object: KubernetesObject,
+  { kind, namespace, name }: Target,
+  query: Record<string, string>,
+): boolean {
+  const { metadata } = object
+  if (object.kind !== kind.kind || object.apiVersion !== kind.apiVersion) return false
+  if (namespace !== undefined && metadata.namespace !== namespace) return false
+  if (name !== undefined && metadata.name !== name) return false
+  const terms = (selector = ''): string[][] =>
+    selector
+      .split(',')
+      .filter(Boolean)
+      .map((term) => term.split(/==?/))
+  return (
+    terms(query.labelSelector).every(([label = '', value]) => metadata.labels?.[label] === value) &&
+    terms(query.fieldSelector).every(([field, value]) => field === 'metadata.name' && metadata.name === value)
+  )
+}
