@@ -159,7 +159,17 @@ export class FakeKubernetes {
       })
       return { kind: 'APIGroupList', apiVersion: 'v1', groups }
     }
-    const groupVersion = versions.find((version) => path === (version === 'v1' ? '/api/v1' : `/apis/${version}`))
+    const rootOf = (version: string): string => (version === 'v1' ? '/api/v1' : `/apis/${version}`)
+    if (path === '/openapi/v3') {
+      const paths = versions.map((version) => [
+        rootOf(version).slice(1),
+        { serverRelativeURL: `${path}${rootOf(version)}` },
+      ])
+      return { paths: Object.fromEntries(paths) }
+    }
+    const described = versions.find((version) => path === `/openapi/v3${rootOf(version)}`)
+    if (described) return describeKinds(this.#kinds.filter(({ apiVersion }) => apiVersion === described))
+    const groupVersion = versions.find((version) => path === rootOf(version))
     if (!groupVersion) return undefined
     const resources = this.#kinds
       .filter(({ apiVersion }) => apiVersion === groupVersion)
@@ -272,4 +282,18 @@ function isSelected(
     terms(query.labelSelector).every(([label = '', value]) => metadata.labels?.[label] === value) &&
     terms(query.fieldSelector).every(([field, value]) => field === 'metadata.name' && metadata.name === value)
   )
+}
+
+/** Of OpenAPI only what Helm looks for before it leaves the validation of fields to the server. */
+function describeKinds(kinds: Kind[]): Json {
+  const paths = kinds.map(({ apiVersion, kind, plural }) => {
+    const [version, group = ''] = apiVersion.split('/').reverse()
+    const patch = {
+      parameters: [{ name: 'fieldValidation', in: 'query', schema: { type: 'string' } }],
+      responses: {},
+      'x-kubernetes-group-version-kind': { group, version, kind },
+    }
+    return [`/${plural}/{name}`, { patch }]
+  })
+  return { openapi: '3.0.0', info: { title: 'Kubernetes', version: 'v1.35.0' }, paths: Object.fromEntries(paths) }
 }
