@@ -7,13 +7,13 @@ import { buffer } from 'node:stream/consumers'
 import { stringify } from 'yaml'
 import { decodeBody } from './kubernetes/body.ts'
 import { coreKinds, type Json, type Kind, type KubernetesObject, operatorKinds } from './kubernetes/kinds.ts'
-import { apply, mergePatch } from './kubernetes/merge.ts'
+import { apply, conflictsOf, mergePatch } from './kubernetes/merge.ts'
 import { type Change, Objects } from './kubernetes/objects.ts'
 
 /** The part of a test that ends what was started for it, and has a directory of its own. */
 interface Owner {
   teardown(close: () => Promise<void>): unknown
-  testdir(content?: object): string
+  testdir(): string
 }
 
 export interface FakeKubernetesOptions {
@@ -215,7 +215,12 @@ export class FakeKubernetes {
     }
     if (method === 'PATCH' && contentType.includes('apply-patch')) {
       const owner = `${path} ${query.fieldManager}`
-      const applied = apply(live ?? {}, live && this.#applied.get(owner), body)
+      const before = live && this.#applied.get(owner)
+      const conflicts = live && query.force !== 'true' ? conflictsOf(live, before, body) : []
+      if (conflicts.length > 0) {
+        throw new Refusal(409, 'Conflict', `Apply failed with conflicts with another manager: ${conflicts.join(', ')}`)
+      }
+      const applied = apply(live ?? {}, before, body)
       if (!isDry && body) this.#applied.set(owner, body)
       return keep(applied)
     }

@@ -27,9 +27,28 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   return merged
 }
 
+/** Paths of what an owner is about to set to something else than another has set since. */
+export function conflictsOf(live: unknown, before: unknown, next: unknown, path = ''): string[] {
+  const keys = listKeys[path.slice(path.lastIndexOf('.') + 1)]
+  if (keys && isObjects(live) && isObjects(next)) {
+    const owned = isObjects(before) ? before : []
+    return next.flatMap((one) => {
+      const there = among(live, one, keys)
+      return there ? conflictsOf(there, among(owned, one, keys), one, `${path}[]`) : []
+    })
+  }
+  if (isObject(live) && isObject(next)) {
+    const owned = isObject(before) ? before : {}
+    return Object.keys(next)
+      .filter((key) => key in live)
+      .flatMap((key) => conflictsOf(live[key], owned[key], next[key], `${path}.${key}`))
+  }
+  return isDeepStrictEqual(live, next) || isDeepStrictEqual(live, before) ? [] : [path]
+}
+
 /**
  * Server-side apply of one owner: what it sets is set, what it has set before and does not name any more goes, and what
- * others have set stays. There are no conflicts: the last one wins, as with `--force-conflicts`.
+ * others have set stays.
  */
 export function apply(live: unknown, before: unknown, next: unknown, name = ''): unknown {
   const keys = listKeys[name]
@@ -51,9 +70,11 @@ export function apply(live: unknown, before: unknown, next: unknown, name = ''):
 }
 
 function applyList(live: Json[], before: Json[], next: Json[], keys: readonly string[]): Json[] {
-  const id = (element: Json): unknown[] => keys.map((key) => element[key])
-  const among = (list: Json[], element: Json): Json | undefined =>
-    list.find((one) => isDeepStrictEqual(id(one), id(element)))
-  const others = live.filter((one) => !among(next, one) && !among(before, one))
-  return [...next.map((one) => apply(among(live, one) ?? {}, among(before, one), one) as Json), ...others]
+  const others = live.filter((one) => !among(next, one, keys) && !among(before, one, keys))
+  const applied = next.map((one) => apply(among(live, one, keys) ?? {}, among(before, one, keys), one) as Json)
+  return [...applied, ...others]
 }
+
+/** The element of a list that is known by the same fields. */
+const among = (list: Json[], element: Json, keys: readonly string[]): Json | undefined =>
+  list.find((one) => keys.every((key) => isDeepStrictEqual(one[key], element[key])))
