@@ -63,6 +63,8 @@ const pathPattern =
 export class FakeKubernetes {
   /** What Helm needs to find it, and to keep its caches apart from others'. */
   readonly env: { KUBECONFIG: string; KUBECACHEDIR: string }
+  /** Of the test, with the files of `env`. */
+  readonly directory: string
   /** All that was asked, in order. */
   readonly requests: KubernetesRequest[] = []
   readonly objects: Objects
@@ -70,19 +72,16 @@ export class FakeKubernetes {
   /** What each manager has applied last, by path. */
   readonly #applied = new Map<string, Json>()
 
-  private constructor(
-    { operators = true, runs = () => true }: FakeKubernetesOptions,
-    env: { KUBECONFIG: string; KUBECACHEDIR: string },
-  ) {
-    this.env = env
+  private constructor({ operators = true, runs = () => true }: FakeKubernetesOptions, directory: string) {
+    this.directory = directory
+    this.env = { KUBECONFIG: join(directory, 'kubeconfig'), KUBECACHEDIR: join(directory, 'cache') }
     this.objects = new Objects(runs)
     this.#kinds = operators ? [...coreKinds, ...operatorKinds] : coreKinds
   }
 
   static async start(t: Owner, options: FakeKubernetesOptions = {}): Promise<FakeKubernetes> {
     const directory = t.testdir()
-    const env = { KUBECONFIG: join(directory, 'kubeconfig'), KUBECACHEDIR: join(directory, 'cache') }
-    const fake = new FakeKubernetes(options, env)
+    const fake = new FakeKubernetes(options, directory)
     const server = createServer((request, response) => fake.#serve(request, response)).listen(0, '127.0.0.1')
     await once(server, 'listening')
     t.teardown(async () => {
@@ -99,22 +98,34 @@ export class FakeKubernetes {
       contexts: [{ name: 'fake', context: { cluster: 'fake', user: 'fake', namespace: 'default' } }],
       'current-context': 'fake',
     }
-    writeFileSync(env.KUBECONFIG, stringify(kubeconfig))
+    writeFileSync(fake.env.KUBECONFIG, stringify(kubeconfig))
     return fake
   }
 
-  /** The object of this kind and name in the namespace `default`. */
-  get(kind: string, name: string, namespace = 'default'): KubernetesObject | undefined {
-    return this.objects
+  /** The object of this kind and name. Throws when there is none. */
+  get(kind: string, name: string, namespace: string): KubernetesObject {
+    const found = this.objects
       .all()
       .find((one) => one.kind === kind && one.metadata.name === name && one.metadata.namespace === namespace)
+    if (!found) throw new Error(`there is no ${kind} ${name} in ${namespace}`)
+    return found
   }
 
-  /** The writes since the last call, as `POST Secret name`, without Helm's own records. */
-  takeWrites(): string[] {
-    const writes = this.requests.filter(({ method, path }) => method !== 'GET' && !path.includes('/sh.helm.release.'))
-    this.requests.length = 0
-    return writes.map(({ method, path }) => `${method} ${path}`)
+  /** Changes an object as somebody else than Helm does, by a merge patch. */
+  edit(kind: string, name: string, namespace: string, patch: Json): void {
+    this.objects.put(mergePatch(this.get(kind, name, namespace), patch) as KubernetesObject)
+  }
+
+  /** What was applied so far, in order. */
+  applied(): KubernetesObject[] {
+    return this.requests
+      .filter(({ method, contentType }) => method === 'PATCH' && contentType.includes('apply-patch'))
+      .map(({ body }) => body as KubernetesObject)
+  }
+
+  /** What was asked for beside reading, as `PATCH /api/…`. */
+  writes(): string[] {
+    return this.requests.filter(({ method }) => method !== 'GET').map(({ method, path }) => `${method} ${path}`)
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -227,7 +238,8 @@ export class FakeKubernetes {
     if (!live) throw new Refusal(404, 'NotFound', `${kind.plural} "${named}" not found`)
     if (method === 'PUT') return keep(body)
     if (method === 'PATCH') {
-      // Of strategic merge patches only what a merge patch says, too: Helm sends none, unless it is told to.
+      // Helm sends strategic merge patches only when it is told not to apply on the server.
+      if (!contentType.includes('/merge-patch')) throw new Refusal(415, 'UnsupportedMediaType', contentType)
       return keep(mergePatch(live, body))
     }
     if (method === 'DELETE' && !isDry) this.objects.remove(live)
