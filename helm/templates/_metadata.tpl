@@ -1,14 +1,20 @@
-{{/*
-The metadata of an object: (dict "root" $ "suffix" "-metrics" "labels" … "annotations" …), all but `root` optional.
-What an object is given of its own wins over what all objects are given.
-*/}}
+{{/* Metadata of an object. Takes `context` (the chart's), `name`, and optionally `labels` and `annotations` of its own. */}}
 {{- define "signalbox.metadata" -}}
-name: {{ printf "%s%s" (include "signalbox.fullname" .root) (default "" .suffix) }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ .name }}
+namespace: {{ .context.Release.Namespace }}
 labels:
-  {{- toYaml (merge (dict) (default (dict) .labels) (include "signalbox.labels" .root | fromYaml)) | nindent 2 }}
-{{- with merge (dict) (default (dict) .annotations) .root.Values.commonAnnotations }}
+  {{- include "signalbox.labels" .context | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (default (dict) .annotations) .context.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/* A name that ends in what the object is for, and is not too long for one. Takes `context` and `end`. */}}
+{{- define "signalbox.nameFor" -}}
+{{- $end := printf "-%s" .end -}}
+{{- printf "%s%s" (include "signalbox.fullname" .context | trunc (sub 63 (len $end) | int) | trimSuffix "-") $end -}}
 {{- end -}}

@@ -13,8 +13,8 @@ export const environments = ['dev', 'staging', 'prod'] as const
 
 export type Environment = (typeof environments)[number]
 
-/** What the user of an environment adds: the names of their Secrets, providers, hosts. Dev needs nothing. */
-const needs: Record<Environment, string[]> = { dev: [], staging: ['staging-needs.yaml'], prod: ['prod-needs.yaml'] }
+/** What the user of `prod.yaml` adds: the names of their Secrets, providers, hosts. */
+const prodNeeds = fileURLToPath(new URL('./prod-needs.yaml', import.meta.url))
 
 /** The values of an environment as it ships: a file. */
 export const environmentFile = (environment: Environment): string => join(chart, 'environments', `${environment}.yaml`)
@@ -22,7 +22,7 @@ export const environmentFile = (environment: Environment): string => join(chart,
 /** The files of values with which an environment renders: its own, and what its user adds. */
 export const valuesFor = (environment: Environment): string[] => [
   environmentFile(environment),
-  ...needs[environment].map((file) => fileURLToPath(new URL(`./${file}`, import.meta.url))),
+  ...(environment === 'prod' ? [prodNeeds] : []),
 ]
 
 export interface Manifest {
