@@ -6,9 +6,11 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { stringify } from 'yaml'
 import { decodeBody } from './kubernetes/body.ts'
+import { describe, noSchemas } from './kubernetes/discovery.ts'
 import { coreKinds, type Json, type Kind, type KubernetesObject, operatorKinds } from './kubernetes/kinds.ts'
 import { apply, conflictsOf, mergePatch } from './kubernetes/merge.ts'
 import { type Change, Objects } from './kubernetes/objects.ts'
+import { isSelected, type Target } from './kubernetes/selection.ts'
 
 /** The part of a test that ends what was started for it, and has a directory of its own. */
 interface Owner {
@@ -43,13 +45,6 @@ class Refusal extends Error {
     this.status = status
     this.reason = reason
   }
-}
-
-interface Target {
-  kind: Kind
-  namespace: string | undefined
-  /** Of one object; undefined for all. */
-  name: string | undefined
 }
 
 const pathPattern =
@@ -140,6 +135,10 @@ export class FakeKubernetes {
       status: 200,
     }
     this.requests.push(entry)
+    if (pathname === '/openapi/v2') {
+      response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(noSchemas)
+      return
+    }
     let answer: Json
     try {
       entry.body = decodeBody(await buffer(request), contentType)
@@ -147,7 +146,7 @@ export class FakeKubernetes {
         this.#watch(entry, this.#target(pathname), response)
         return
       }
-      answer = this.#discover(pathname) ?? this.#act(entry, this.#target(pathname))
+      answer = describe(pathname, this.#kinds) ?? this.#act(entry, this.#target(pathname))
       if (entry.method === 'POST') entry.status = 201
     } catch (error) {
       const refusal = error instanceof Refusal ? error : new Refusal(500, 'InternalError', String(error))
@@ -156,42 +155,6 @@ export class FakeKubernetes {
       answer = { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message }
     }
     response.writeHead(entry.status, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
-  }
-
-  #discover(path: string): Json | undefined {
-    if (path === '/version') return { major: '1', minor: '35', gitVersion: 'v1.35.0' }
-    if (path === '/api') return { kind: 'APIVersions', versions: ['v1'] }
-    const versions = [...new Set(this.#kinds.map(({ apiVersion }) => apiVersion))]
-    if (path === '/apis') {
-      const groups = versions.flatMap((groupVersion) => {
-        const [name = '', version] = groupVersion.split('/')
-        if (!version) return []
-        return [{ name, versions: [{ groupVersion, version }], preferredVersion: { groupVersion, version } }]
-      })
-      return { kind: 'APIGroupList', apiVersion: 'v1', groups }
-    }
-    const rootOf = (version: string): string => (version === 'v1' ? '/api/v1' : `/apis/${version}`)
-    if (path === '/openapi/v3') {
-      const paths = versions.map((version) => [
-        rootOf(version).slice(1),
-        { serverRelativeURL: `${path}${rootOf(version)}` },
-      ])
-      return { paths: Object.fromEntries(paths) }
-    }
-    const described = versions.find((version) => path === `/openapi/v3${rootOf(version)}`)
-    if (described) return describeKinds(this.#kinds.filter(({ apiVersion }) => apiVersion === described))
-    const groupVersion = versions.find((version) => path === rootOf(version))
-    if (!groupVersion) return undefined
-    const resources = this.#kinds
-      .filter(({ apiVersion }) => apiVersion === groupVersion)
-      .map(({ kind, plural: name, namespaced }) => ({
-        name,
-        singularName: kind.toLowerCase(),
-        namespaced,
-        kind,
-        verbs: ['create', 'delete', 'get', 'list', 'patch', 'update', 'watch'],
-      }))
-    return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources }
   }
 
   #target(path: string): Target {
@@ -255,22 +218,19 @@ export class FakeKubernetes {
     }
   }
 
+  /** What there is, then what changes. Helm's client asks to be told where the first part ends. */
   #watch({ query }: KubernetesRequest, target: Target, response: ServerResponse): void {
     const send = (event: { type: string; object: Json }): unknown => response.write(`${JSON.stringify(event)}\n`)
     response.writeHead(200, { 'content-type': 'application/json' })
     response.flushHeaders()
-    const { apiVersion, kind } = target.kind
+    for (const object of this.objects.all().filter((one) => isSelected(one, target, query))) {
+      if (Number(object.metadata.resourceVersion) > Number(query.resourceVersion ?? 0)) send({ type: 'ADDED', object })
+    }
     if (query.sendInitialEvents === 'true') {
-      for (const object of this.objects.all().filter((one) => isSelected(one, target, query))) {
-        send({ type: 'ADDED', object })
-      }
+      const { apiVersion, kind } = target.kind
       const annotations = { 'k8s.io/initial-events-end': 'true' }
       const metadata = { resourceVersion: this.objects.version, annotations }
       send({ type: 'BOOKMARK', object: { apiVersion, kind, metadata } })
-    } else {
-      for (const object of this.objects.all().filter((one) => isSelected(one, target, query))) {
-        if (Number(object.metadata.resourceVersion) > Number(query.resourceVersion)) send({ type: 'ADDED', object })
-      }
     }
     const onChange = (change: Change): void => {
       if (isSelected(change.object, target, query)) send({ ...change })
@@ -278,39 +238,4 @@ export class FakeKubernetes {
     this.objects.changes.on('change', onChange)
     response.on('close', () => this.objects.changes.off('change', onChange))
   }
-}
-
-/** Whether a list or a watch is to show it: `a=b` of label selectors, and `metadata.name=` of field selectors. */
-function isSelected(
-  object: KubernetesObject,
-  { kind, namespace, name }: Target,
-  query: Record<string, string>,
-): boolean {
-  const { metadata } = object
-  if (object.kind !== kind.kind || object.apiVersion !== kind.apiVersion) return false
-  if (namespace !== undefined && metadata.namespace !== namespace) return false
-  if (name !== undefined && metadata.name !== name) return false
-  const terms = (selector = ''): string[][] =>
-    selector
-      .split(',')
-      .filter(Boolean)
-      .map((term) => term.split(/==?/))
-  return (
-    terms(query.labelSelector).every(([label = '', value]) => metadata.labels?.[label] === value) &&
-    terms(query.fieldSelector).every(([field, value]) => field === 'metadata.name' && metadata.name === value)
-  )
-}
-
-/** Of OpenAPI only what Helm looks for before it leaves the validation of fields to the server. */
-function describeKinds(kinds: Kind[]): Json {
-  const paths = kinds.map(({ apiVersion, kind, plural }) => {
-    const [version, group = ''] = apiVersion.split('/').reverse()
-    const patch = {
-      parameters: [{ name: 'fieldValidation', in: 'query', schema: { type: 'string' } }],
-      responses: {},
-      'x-kubernetes-group-version-kind': { group, version, kind },
-    }
-    return [`/${plural}/{name}`, { patch }]
-  })
-  return { openapi: '3.0.0', info: { title: 'Kubernetes', version: 'v1.35.0' }, paths: Object.fromEntries(paths) }
 }

@@ -42,18 +42,23 @@ const neighbours: KubernetesObject[] = [
 /** A cluster with neighbours, and a release of the chart in it that Helm works on. */
 class Release {
   readonly cluster: FakeKubernetes
-  readonly #directory: string
+  readonly #name: string
   #files = 0
 
-  private constructor(cluster: FakeKubernetes, directory: string) {
+  private constructor(cluster: FakeKubernetes, called: string) {
     this.cluster = cluster
-    this.#directory = directory
+    this.#name = called
   }
 
   static async in(t: Test, options?: FakeKubernetesOptions): Promise<Release> {
     const cluster = await FakeKubernetes.start(t, options)
     for (const neighbour of neighbours) cluster.objects.put(neighbour)
-    return new Release(cluster, cluster.directory)
+    return new Release(cluster, name)
+  }
+
+  /** Another one in the same namespace. */
+  beside(called: string): Release {
+    return new Release(this.cluster, called)
   }
 
   /** Runs a command of Helm on the release; what it says is in the error when it fails. */
@@ -64,12 +69,12 @@ class Release {
   }
 
   try(command: string, ...args: string[]): Promise<HelmResult> {
-    return helmMeanwhile([command, name, ...args, '--namespace', namespace], this.cluster.env)
+    return helmMeanwhile([command, this.#name, ...args, '--namespace', namespace], this.cluster.env)
   }
 
   /** The arguments with which the chart is installed with these values. */
   chart({ values = [], set = {} }: RenderOptions = {}): string[] {
-    const file = join(this.#directory, `values-${this.#files++}.yaml`)
+    const file = join(this.cluster.directory, `${this.#name}-${this.#files++}.yaml`)
     writeFileSync(file, stringify(set))
     return [chart, ...[...values, file].flatMap((each) => ['--values', each])]
   }
@@ -265,6 +270,20 @@ t.test('an installation whose pods do not become ready leaves nothing', async (t
   t.equal(status, 1)
   t.match(stderr, 'has been uninstalled')
   t.strictSame(release.objects(), before)
+})
+
+t.test('two releases live side by side in a namespace', async (t) => {
+  const release = await Release.in(t)
+  const other = release.beside('canary')
+  const set = { dashboards: { enabled: true }, prometheusRule: { enabled: true }, serviceMonitor: { enabled: true } }
+  const installing = { values: valuesFor('staging'), set }
+  await release.helm('install', ...release.chart(installing))
+  const alone = release.objects()
+
+  const added = await release.changedBy(() => other.helm('install', ...other.chart(installing)))
+  t.equal(added.length, alone.size - neighbours.length, 'none of the second is one of the first')
+  await other.helm('uninstall')
+  t.strictSame(release.objects(), alone)
 })
 
 t.test('what an autoscaler has set stays over an upgrade', async (t) => {

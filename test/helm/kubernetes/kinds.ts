@@ -28,8 +28,10 @@ export interface Kind {
   namespaced: boolean
 }
 
+const clusterWide = new Set(['Namespace', 'CustomResourceDefinition'])
+
 const kindsOf = (apiVersion: string, plurals: Record<string, string>): Kind[] =>
-  Object.entries(plurals).map(([kind, plural]) => ({ apiVersion, kind, plural, namespaced: kind !== 'Namespace' }))
+  Object.entries(plurals).map(([kind, plural]) => ({ apiVersion, kind, plural, namespaced: !clusterWide.has(kind) }))
 
 /** What every cluster has, as far as the chart uses it or Helm asks for it. */
 export const coreKinds: readonly Kind[] = [
@@ -43,6 +45,7 @@ export const coreKinds: readonly Kind[] = [
     PersistentVolumeClaim: 'persistentvolumeclaims',
   }),
   ...kindsOf('apps/v1', { Deployment: 'deployments', ReplicaSet: 'replicasets', StatefulSet: 'statefulsets' }),
+  ...kindsOf('apiextensions.k8s.io/v1', { CustomResourceDefinition: 'customresourcedefinitions' }),
   ...kindsOf('batch/v1', { Job: 'jobs' }),
   ...kindsOf('networking.k8s.io/v1', { Ingress: 'ingresses', NetworkPolicy: 'networkpolicies' }),
   ...kindsOf('policy/v1', { PodDisruptionBudget: 'poddisruptionbudgets' }),
