@@ -8,7 +8,7 @@ import { stringify } from 'yaml'
 import { decodeBody } from './kubernetes/body.ts'
 import { describe, noSchemas } from './kubernetes/discovery.ts'
 import { coreKinds, type Json, type Kind, type KubernetesObject, operatorKinds } from './kubernetes/kinds.ts'
-import { apply, conflictsOf, mergePatch } from './kubernetes/merge.ts'
+import { apply, conflictsOf, duplicatesOf, mergePatch } from './kubernetes/merge.ts'
 import { type Change, Objects } from './kubernetes/objects.ts'
 import { isSelected, type Target } from './kubernetes/selection.ts'
 
@@ -188,6 +188,14 @@ export class FakeKubernetes {
       return keep(body)
     }
     if (method === 'PATCH' && contentType.includes('apply-patch')) {
+      const duplicates = duplicatesOf(body)
+      if (duplicates.length > 0) {
+        throw new Refusal(
+          500,
+          'InternalError',
+          `failed to create typed patch object: duplicates in ${duplicates.join(', ')}`,
+        )
+      }
       const owner = `${path} ${query.fieldManager}`
       const before = live && this.#applied.get(owner)
       const conflicts = live && query.force !== 'true' ? conflictsOf(live, before, body) : []

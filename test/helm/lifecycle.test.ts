@@ -311,6 +311,16 @@ t.test('what somebody has changed by hand is not overwritten unasked', async (t)
   t.match(release.deployment, { spec: { replicas: 3 } })
 })
 
+t.test("a variable of the user's takes the place of the chart's: named twice it could not be applied", async (t) => {
+  const release = await Release.in(t)
+  const extraEnv = [{ name: 'SIGNALBOX_CONFIG', value: '/etc/mine/signalbox.yaml' }]
+  await release.helm('install', ...release.chart({ set: { extraEnv } }))
+  t.match(release.deployment, { spec: { template: { spec: { containers: [{ env: extraEnv }] } } } })
+
+  const twice = release.chart({ set: { extraEnv: [...extraEnv, ...extraEnv] } })
+  t.match((await release.try('upgrade', ...twice)).stderr, 'duplicates in .spec.template.spec.containers[].env')
+})
+
 t.test('an object of the same name that is not of the release is left alone', async (t) => {
   const release = await Release.in(t)
   const stranger = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data: { mine: 'yes' } }

@@ -12,6 +12,13 @@ const listKeys: Record<string, readonly string[]> = {
   topologySpreadConstraints: ['topologyKey', 'whenUnsatisfiable'],
 }
 
+/** `ports` is such a list of a container and of a Service, but not of a NetworkPolicy. */
+function keysOf(name: string, [first]: readonly unknown[]): readonly string[] | undefined {
+  if (name !== 'ports' || !isObject(first)) return listKeys[name]
+  if ('containerPort' in first) return ['containerPort', 'protocol']
+  return 'targetPort' in first ? ['port', 'protocol'] : undefined
+}
+
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const isObjects = (value: unknown): value is Json[] => Array.isArray(value) && value.every(isObject)
@@ -27,10 +34,19 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   return merged
 }
 
+/** Paths of merged lists in which two elements are known by the same fields: they cannot be applied. */
+export function duplicatesOf(value: unknown, path = ''): string[] {
+  if (isObject(value)) return Object.entries(value).flatMap(([key, each]) => duplicatesOf(each, `${path}.${key}`))
+  if (!isObjects(value)) return []
+  const inside = value.flatMap((each) => duplicatesOf(each, `${path}[]`))
+  const keys = keysOf(path.slice(path.lastIndexOf('.') + 1), value)
+  return keys && value.some((each) => among(value, each, keys) !== each) ? [path, ...inside] : inside
+}
+
 /** Paths of what an owner is about to set to something else than another has set since. */
 export function conflictsOf(live: unknown, before: unknown, next: unknown, path = ''): string[] {
-  const keys = listKeys[path.slice(path.lastIndexOf('.') + 1)]
-  if (keys && isObjects(live) && isObjects(next)) {
+  const keys = isObjects(next) && keysOf(path.slice(path.lastIndexOf('.') + 1), next)
+  if (keys && isObjects(live)) {
     const owned = isObjects(before) ? before : []
     return next.flatMap((one) => {
       const there = among(live, one, keys)
@@ -51,8 +67,8 @@ export function conflictsOf(live: unknown, before: unknown, next: unknown, path 
  * others have set stays.
  */
 export function apply(live: unknown, before: unknown, next: unknown, name = ''): unknown {
-  const keys = listKeys[name]
-  if (keys && isObjects(live) && isObjects(next)) return applyList(live, isObjects(before) ? before : [], next, keys)
+  const keys = isObjects(next) && keysOf(name, next)
+  if (keys && isObjects(live)) return applyList(live, isObjects(before) ? before : [], next, keys)
   if (!isObject(next) || !isObject(live)) return next
   const owned = isObject(before) ? before : {}
   const applied: Json = { ...live }
