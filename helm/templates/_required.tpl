@@ -80,6 +80,7 @@
 {{- if and .Values.externalSecrets.enabled (not .Values.externalSecrets.env) (not .Values.externalSecrets.clientKeys) }}
 - externalSecrets.enabled without externalSecrets.env or externalSecrets.clientKeys: there is nothing to make
 {{- end }}
+{{- include "signalbox.impossibleScaling" . }}
 {{- include "signalbox.impossibleExtensions" . }}
 {{- include "signalbox.unsetVariables" . }}
 {{- end -}}

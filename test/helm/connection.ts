@@ -6,6 +6,8 @@ export interface Peer {
   ip: string
   namespace?: string
   labels?: Record<string, string>
+  /** Of its containers, by name. */
+  ports?: Record<string, number>
 }
 
 export interface Connection {
@@ -68,11 +70,12 @@ function passes(
   return specs.length === 0 || rules.some((rule) => portMatches(rule, connection) && peerMatches(rule))
 }
 
-const portMatches = ({ ports }: Rule, { port, protocol = 'TCP' }: Connection): boolean =>
+/** The names of ports are those of the pod that is called. */
+const portMatches = ({ ports }: Rule, { to, port, protocol = 'TCP' }: Connection): boolean =>
   !ports?.length ||
   ports.some((each) => {
-    if (typeof each.port === 'string') throw new Error(`port ${each.port}: say its number`)
     if ((each.protocol ?? 'TCP') !== protocol) return false
+    if (typeof each.port === 'string') return to.ports?.[each.port] === port
     return each.port === undefined || (port >= each.port && port <= (each.endPort ?? each.port))
   })
 

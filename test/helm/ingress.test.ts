@@ -104,7 +104,10 @@ t.test('an HTTPRoute without timeouts has the ones of its Gateway', async (t) =>
 })
 
 t.test('no port of metrics or of the admin API is where clients go', async (t) => {
-  const set = { config: { admin: { enabled: true } }, serviceMonitor: { enabled: true } }
+  const set = {
+    config: { admin: { enabled: true, keys: [{ name: 'ops', key: 'sk-operator' }] } },
+    serviceMonitor: { enabled: true },
+  }
   const manifests = rendered({ set })
   const { ports } = only(manifests, 'Service', 'signalbox').spec as ServiceSpec
   t.strictSame(
@@ -114,8 +117,11 @@ t.test('no port of metrics or of the admin API is where clients go', async (t) =
 })
 
 t.test('what leads nowhere is refused', async (t) => {
-  t.match(template({ set: { ingress: { enabled: true } } }).stderr, /ingress\.hosts is empty/)
-  t.match(template({ set: { httpRoute: { enabled: true } } }).stderr, /httpRoute\.parentRefs is empty/)
+  t.match(template({ set: { ingress: { enabled: true } } }).stderr, /ingress\.enabled without ingress\.hosts/)
+  t.match(
+    template({ set: { httpRoute: { enabled: true } } }).stderr,
+    /httpRoute\.enabled without httpRoute\.parentRefs/,
+  )
 })
 
 t.test('there is neither, unless wanted', async (t) => {
@@ -126,7 +132,7 @@ t.test('there is neither, unless wanted', async (t) => {
 t.test('the page about controllers', async (t) => {
   const page = readFileSync(join(chart, 'ingress.md'), 'utf8')
   const blocks = Array.from(page.matchAll(/```yaml\n(.*?)```/gs), ([, text = '']) => parse(text))
-  const { server } = parseConfig('', 'the defaults')
+  const { server } = parseConfig('', 'the defaults', {})
 
   t.test('its values render, every annotation a string', async (t) => {
     const values = blocks.filter((block) => block.ingress ?? block.service)

@@ -7,31 +7,45 @@ const namespace = 'llm'
 const render = (set: Record<string, unknown> = {}): Manifest[] => rendered({ set, namespace })
 
 interface PodTemplate {
-  template: { metadata: { labels: Record<string, string> } }
+  template: {
+    metadata: { labels: Record<string, string> }
+    spec: { containers: { ports: { name: string; containerPort: number }[] }[] }
+  }
 }
 
-/** A pod of the rendered Deployment. */
-const gatewayOf = (manifests: Manifest[]): Peer => {
-  const { template } = only(manifests, 'Deployment').spec as PodTemplate
-  return { ip: '10.1.0.10', namespace, labels: template.metadata.labels }
+/** A pod of the rendered Deployment or StatefulSet. */
+function podOf(manifests: Manifest[], kind: string): Peer {
+  const { template } = only(manifests, kind).spec as PodTemplate
+  const ports = template.spec.containers.flatMap((container) => container.ports)
+  return {
+    ip: '10.1.0.10',
+    namespace,
+    labels: template.metadata.labels,
+    ports: Object.fromEntries(ports.map(({ name, containerPort }) => [name, containerPort])),
+  }
 }
+const gatewayOf = (manifests: Manifest[]): Peer => podOf(manifests, 'Deployment')
 const pod = (namespace: string, labels: Record<string, string> = {}): Peer => ({ ip: '10.1.0.99', namespace, labels })
 const outside = (ip: string): Peer => ({ ip })
-const redis = (instance: string): Peer =>
-  pod(namespace, { 'app.kubernetes.io/name': 'redis', 'app.kubernetes.io/instance': instance })
+const redis = (instance: string): Peer => ({
+  ...pod(namespace, { 'app.kubernetes.io/name': 'redis', 'app.kubernetes.io/instance': instance }),
+  ports: { redis: 6379 },
+})
 
 /** Whether the gateway may call, and be called, by what was rendered. */
 const policyOf = (set: Record<string, unknown> = {}) => {
   const manifests = render(set)
   const gateway = gatewayOf(manifests)
   return {
+    manifests,
     to: (to: Peer, port: number, protocol: Connection['protocol'] = 'TCP') =>
       isAllowed(manifests, { from: gateway, to, port, protocol }),
     from: (from: Peer, port: number) => isAllowed(manifests, { from, to: gateway, port }),
   }
 }
 
-const [http, metrics, admin] = [4000, 9464, 4001]
+const [http, metrics, adminPort] = [4000, 9464, 4001]
+const admin = { enabled: true, keys: [{ name: 'ops', key: 'sk-operator-of-gateway' }] }
 const provider = outside('104.18.7.192')
 const nobody: Peer[] = [outside('203.0.113.5'), pod(namespace), pod('default'), pod('kube-system')]
 
@@ -64,7 +78,7 @@ t.test('without a value, all is denied but what a gateway needs', async (t) => {
   t.test('everybody may call the API, nobody the admin API', async (t) => {
     for (const peer of nobody) {
       t.ok(from(peer, http))
-      t.notOk(from(peer, admin))
+      t.notOk(from(peer, adminPort))
       t.notOk(from(peer, 22))
     }
   })
@@ -79,8 +93,8 @@ t.test('clients, Prometheus and admins are those that are named', async (t) => {
   const inNamespace = (name: string) => ({
     namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': name } },
   })
-  const { from } = policyOf({
-    config: { admin: { enabled: true } },
+  const { from, manifests } = policyOf({
+    config: { admin },
     networkPolicy: {
       clients: [inNamespace('ingress-nginx'), { podSelector: { matchLabels: { app: 'chat' } } }],
       prometheus: [inNamespace('monitoring')],
@@ -92,24 +106,26 @@ t.test('clients, Prometheus and admins are those that are named', async (t) => {
   t.notOk(from(pod(namespace, { app: 'other' }), http))
   t.notOk(from(pod('default', { app: 'chat' }), http), 'a selector of pods is about this namespace')
   t.notOk(from(outside('203.0.113.5'), http))
+  const ofHelmTest = only(manifests, 'Pod', 'signalbox-test-health')
+  t.ok(from({ ...pod(namespace), labels: ofHelmTest.metadata.labels ?? {} }, http), 'and those of `helm test`')
 
   t.ok(from(pod('monitoring'), metrics))
   t.notOk(from(pod('monitoring'), http))
   t.notOk(from(pod('default'), metrics))
 
-  t.ok(from(pod('operations'), admin))
+  t.ok(from(pod('operations'), adminPort))
   t.notOk(from(pod('operations'), metrics))
-  t.notOk(from(pod('default'), admin))
+  t.notOk(from(pod('default'), adminPort))
 })
 
 t.test('an empty list is nobody', async (t) => {
   const { to, from } = policyOf({
-    config: { admin: { enabled: true } },
+    config: { admin },
     networkPolicy: { prometheus: [], admin: [], dns: { to: [] }, providers: { to: [] }, redis: { to: [] } },
   })
   for (const peer of nobody) {
     t.notOk(from(peer, metrics))
-    t.notOk(from(peer, admin))
+    t.notOk(from(peer, adminPort))
     for (const port of [53, 443, 6379]) t.notOk(to(peer, port))
   }
 })
@@ -121,7 +137,7 @@ t.test('what is off has no open port', async (t) => {
     networkPolicy: { admin: peers, prometheus: peers, collector: { to: peers } },
   })
   t.notOk(from(pod('monitoring'), metrics))
-  t.notOk(from(pod('monitoring'), admin), 'the admin API is off, unless it is configured')
+  t.notOk(from(pod('monitoring'), adminPort), 'the admin API is off, unless it is configured')
   t.notOk(to(pod('monitoring'), 4318))
 })
 
@@ -132,8 +148,7 @@ t.test('Redis: the one of the release, or the one that is named', async (t) => {
   t.notOk(own.to(redis('signalbox'), 22))
 
   const manifests = render({ redis: { enabled: true } })
-  const { template } = only(manifests, 'StatefulSet').spec as PodTemplate
-  const real = pod(namespace, template.metadata.labels)
+  const real = podOf(manifests, 'StatefulSet')
   t.ok(isAllowed(manifests, { from: gatewayOf(manifests), to: real, port: 6379 }), 'at both ends')
 
   const named = policyOf({
@@ -168,6 +183,14 @@ t.test('providers elsewhere, and more rules', async (t) => {
   t.notOk(to(pod(namespace, { app: 'vllm' }), 8001))
   t.ok(from(pod('default'), 8085))
   t.notOk(from(pod('default'), 8091))
+})
+
+t.test('Redis lets in gateways of its release, and nobody else', async (t) => {
+  const manifests = render({ redis: { enabled: true } })
+  const to = podOf(manifests, 'StatefulSet')
+  for (const from of [...nobody, pod(namespace, { 'app.kubernetes.io/instance': 'signalbox' })]) {
+    t.notOk(isAllowed(manifests, { from, to, port: 6379 }))
+  }
 })
 
 t.test('other ports of the container are those of the policy', async (t) => {

@@ -60,7 +60,8 @@ function withValues({ set = {} }: RenderOptions, run: (file: string) => HelmResu
   const directory = mkdtempSync(join(tmpdir(), 'signalbox-values-'))
   try {
     const file = join(directory, 'values.yaml')
-    writeFileSync(file, stringify(set))
+    // Helm reads YAML 1.1, where `off` is no string.
+    writeFileSync(file, stringify(set, { version: '1.1' }))
     return run(file)
   } finally {
     rmSync(directory, { recursive: true })
