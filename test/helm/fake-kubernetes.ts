@@ -36,6 +36,9 @@ export interface KubernetesRequest {
   status: number
 }
 
+/** What a ConfigMap or a Secret may hold, and so the record of a release, with the chart in it. */
+const maxDataBytes = 1_048_576
+
 /** An answer that is not the object asked for. */
 class Refusal extends Error {
   readonly status: number
@@ -51,9 +54,10 @@ const pathPattern =
   /^\/(?:api\/(?<core>v1)|apis\/(?<group>[^/]+\/[^/]+))(?:\/namespaces\/(?<namespace>[^/]+))?\/(?<plural>[^/]+)(?:\/(?<name>[^/]+))?$/
 
 /**
- * A Kubernetes API that Helm can talk to, in memory: discovery, objects of every kind the chart has, server-side apply
- * and patches, label selectors, watches, and controllers for whom everything runs at once. It is no cluster: nothing is
- * defaulted, validated, admitted or scheduled, and no rights are asked for. What it shows is what Helm does, and in what order.
+ * A Kubernetes API that Helm can talk to, in memory: discovery, objects of every kind the chart has, server-side apply with
+ * its conflicts, merge patches, label selectors, watches, and controllers for whom everything runs at once, or never. It is
+ * no cluster: nothing is defaulted, validated, admitted or scheduled, and no rights are asked for. What it shows is what Helm
+ * does, and in what order.
  */
 export class FakeKubernetes {
   /** What Helm needs to find it, and to keep its caches apart from others'. */
@@ -175,11 +179,14 @@ export class FakeKubernetes {
     /** Kubernetes knows where the object belongs from the path. */
     const keep = (object: unknown): KubernetesObject => {
       const { metadata, ...rest } = object as KubernetesObject
-      const placed = {
+      const placed: KubernetesObject = {
         ...rest,
         apiVersion: kind.apiVersion,
         kind: kind.kind,
         metadata: { ...metadata, name: named, ...(namespace !== undefined && { namespace }) },
+      }
+      if (placed.data && JSON.stringify(placed.data).length > maxDataBytes) {
+        throw new Refusal(422, 'Invalid', `data: Too long: may not be more than ${maxDataBytes} bytes`)
       }
       return isDry ? placed : this.objects.put(placed)
     }

@@ -151,8 +151,11 @@ for (const environment of environments) {
     t.match(await release.helm('install', ...release.chart(first), '--dry-run=server'), 'kind: Deployment')
     t.strictSame(cluster.writes(), [], 'a dry run writes nothing')
 
-    await release.helm('install', ...release.chart(first), '--wait', '--timeout', '30s')
+    const notes = await release.helm('install', ...release.chart(first), '--wait', '--timeout', '30s')
     const installed = release.objects()
+    const named = Array.from(notes.matchAll(/\b(deployment|service)\/([\w-]+)/g), ([, kind, of]) => `${kind} ${of}`)
+    const there = Array.from(installed.keys(), (key) => key.toLowerCase())
+    t.ok(named.length > 0 && named.every((key) => there.includes(key)), `the notes name what is there: ${named}`)
     const manifests = manifestsOf(first)
     for (const manifest of manifests) {
       t.strictSame(installed.get(keyOf(manifest)), asApplied(manifest), `${keyOf(manifest)} is what was rendered`)
@@ -295,6 +298,25 @@ t.test('what an autoscaler has set stays over an upgrade', async (t) => {
 
   await release.helm('upgrade', ...release.chart({ set: { ...set, preStopSeconds: 9 } }))
   t.match(release.deployment, { spec: { replicas: 7 } })
+})
+
+t.test('a release that turns to an autoscaler', async (t) => {
+  const autoscaled = { set: { autoscaling: { enabled: true } } }
+
+  t.test('gives up its number of replicas: in a cluster that is one, until the autoscaler has counted', async (t) => {
+    const release = await Release.in(t)
+    await release.helm('install', ...release.chart())
+    await release.helm('upgrade', ...release.chart(autoscaled))
+    t.notOk('replicas' in (release.deployment.spec as object))
+  })
+
+  t.test('keeps it when somebody else has set it before, as `kubectl scale` does', async (t) => {
+    const release = await Release.in(t)
+    await release.helm('install', ...release.chart())
+    release.cluster.edit('Deployment', name, namespace, { spec: { replicas: 3 } })
+    await release.helm('upgrade', ...release.chart(autoscaled))
+    t.match(release.deployment, { spec: { replicas: 3 } })
+  })
 })
 
 t.test('what somebody has changed by hand is not overwritten unasked', async (t) => {

@@ -24,6 +24,8 @@ t.test('an owner who applies', async (t) => {
       status: { ready: 2 },
     })
     t.strictSame(apply(live, before, {}), { spec: { strategy: 'theirs' }, status: { ready: 2 } })
+    const scaled = { spec: { replicas: 7 } }
+    t.strictSame(apply(scaled, before, { spec: {} }), scaled, 'also what was its own once')
   })
 
   t.test('knows the elements of some lists, and replaces all others', async (t) => {
@@ -32,6 +34,7 @@ t.test('an owner who applies', async (t) => {
     t.strictSame(apply(live, own, { containers: [{ name: 'a', args: ['2'] }] }), {
       containers: [{ name: 'a', args: ['2'] }, { name: 'injected' }],
     })
+    t.strictSame(apply(live, own, {}), { containers: [{ name: 'injected' }] })
     t.strictSame(apply({ rules: [{ name: 'a' }] }, undefined, { rules: [{ name: 'b' }] }), { rules: [{ name: 'b' }] })
   })
 

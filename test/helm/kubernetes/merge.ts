@@ -63,8 +63,8 @@ export function conflictsOf(live: unknown, before: unknown, next: unknown, path 
 }
 
 /**
- * Server-side apply of one owner: what it sets is set, what it has set before and does not name any more goes, and what
- * others have set stays.
+ * Server-side apply of one owner: what it sets is set; what it has set before and does not name any more goes, unless
+ * another has changed it since; and what others have set stays.
  */
 export function apply(live: unknown, before: unknown, next: unknown, name = ''): unknown {
   const keys = isObjects(next) && keysOf(name, next)
@@ -72,17 +72,23 @@ export function apply(live: unknown, before: unknown, next: unknown, name = ''):
   if (!isObject(next) || !isObject(live)) return next
   const owned = isObject(before) ? before : {}
   const applied: Json = { ...live }
-  for (const key of Object.keys(owned)) {
-    if (key in next || !(key in applied)) continue
-    // Of an object that others have added to, only the own part goes.
-    const rest = isObject(owned[key]) ? apply(applied[key], owned[key], {}, key) : undefined
-    if (isObject(rest) && Object.keys(rest).length > 0) applied[key] = rest
-    else delete applied[key]
+  for (const key of Object.keys(owned).filter((each) => each in live && !(each in next))) {
+    const rest = withoutOwn(live[key], owned[key], key)
+    if (rest === undefined) delete applied[key]
+    else applied[key] = rest
   }
   for (const [key, value] of Object.entries(next)) {
     applied[key] = key in applied ? apply(applied[key], owned[key], value, key) : value
   }
   return applied
+}
+
+/** What others have made of a field that its owner gives up; undefined for nothing. */
+function withoutOwn(live: unknown, own: unknown, name: string): unknown {
+  if (isDeepStrictEqual(live, own)) return undefined
+  const keys = isObjects(own) && keysOf(name, own)
+  if (keys && isObjects(live)) return applyList(live, own, [], keys)
+  return isObject(live) && isObject(own) ? apply(live, own, {}) : live
 }
 
 function applyList(live: Json[], before: Json[], next: Json[], keys: readonly string[]): Json[] {
