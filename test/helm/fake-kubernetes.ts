@@ -13,7 +13,7 @@ import { type Change, Objects } from './kubernetes/objects.ts'
 import { isSelected, type Target } from './kubernetes/selection.ts'
 
 /** The part of a test that ends what was started for it, and has a directory of its own. */
-interface Owner {
+export interface Owner {
   teardown(close: () => Promise<void>): unknown
   testdir(): string
 }

@@ -2,17 +2,10 @@
  * What Helm does with the chart in the life of a release, against an API in memory (./fake-kubernetes.ts). A test of the
  * life cycle, not of a cluster: nothing is admitted, defaulted or scheduled there.
  */
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import { stringify } from 'yaml'
-import { FakeKubernetes, type FakeKubernetesOptions } from './fake-kubernetes.ts'
-import { chart, type HelmResult, helmMeanwhile } from './helm.ts'
+import t from 'tap'
 import type { KubernetesObject } from './kubernetes/kinds.ts'
+import { name, namespace, neighbours, Release } from './release.ts'
 import { environments, type Manifest, type RenderOptions, rendered, valuesFor } from './rendered.ts'
-
-const namespace = 'llm'
-const name = 'signalbox'
 
 /** Values with a model; a change of it is live. */
 const withModel = (model: string): Record<string, unknown> => ({
@@ -21,100 +14,6 @@ const withModel = (model: string): Record<string, unknown> => ({
     models: { fast: { targets: [{ model: `lab/${model}` }] } },
   },
 })
-
-/** What is in the namespace before the release, and is none of its business. */
-const neighbours: KubernetesObject[] = [
-  {
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: { name: 'llm-providers', namespace },
-    data: { OPENAI_API_KEY: 'c2s=' },
-  },
-  { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'other', namespace }, data: { key: 'value' } },
-  {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: { name: 'other', namespace, labels: { 'app.kubernetes.io/name': 'signalbox' } },
-    spec: { replicas: 1 },
-  },
-]
-
-/** A cluster with neighbours, and a release of the chart in it that Helm works on. */
-class Release {
-  readonly cluster: FakeKubernetes
-  readonly #name: string
-  #files = 0
-
-  private constructor(cluster: FakeKubernetes, called: string) {
-    this.cluster = cluster
-    this.#name = called
-  }
-
-  static async in(t: Test, options?: FakeKubernetesOptions): Promise<Release> {
-    const cluster = await FakeKubernetes.start(t, options)
-    for (const neighbour of neighbours) cluster.objects.put(neighbour)
-    return new Release(cluster, name)
-  }
-
-  /** Another one in the same namespace. */
-  beside(called: string): Release {
-    return new Release(this.cluster, called)
-  }
-
-  /** Runs a command of Helm on the release; what it says is in the error when it fails. */
-  async helm(command: string, ...args: string[]): Promise<string> {
-    const { status, stdout, stderr } = await this.try(command, ...args)
-    if (status !== 0) throw new Error(`helm ${command}: ${stderr}`)
-    return stdout
-  }
-
-  try(command: string, ...args: string[]): Promise<HelmResult> {
-    return helmMeanwhile([command, this.#name, ...args, '--namespace', namespace], this.cluster.env)
-  }
-
-  /** The arguments with which the chart is installed with these values. */
-  chart({ values = [], set = {} }: RenderOptions = {}): string[] {
-    const file = join(this.cluster.directory, `${this.#name}-${this.#files++}.yaml`)
-    writeFileSync(file, stringify(set))
-    return [chart, ...[...values, file].flatMap((each) => ['--values', each])]
-  }
-
-  /** What the cluster keeps of the release, and of its neighbours; not Helm's records, nor what the cluster itself adds. */
-  objects(): Map<string, KubernetesObject> {
-    const entries = this.cluster.objects
-      .all()
-      .filter(({ type }) => type !== 'helm.sh/release.v1')
-      .map((object) => [`${object.kind} ${object.metadata.name}`, essence(object)] as const)
-    return new Map(entries)
-  }
-
-  /** Those that a command has added, changed or removed. */
-  async changedBy(run: () => Promise<unknown>): Promise<string[]> {
-    const before = this.objects()
-    await run()
-    const after = this.objects()
-    return [...new Set([...before.keys(), ...after.keys()])]
-      .filter((key) => JSON.stringify(before.get(key)) !== JSON.stringify(after.get(key)))
-      .sort()
-  }
-
-  get deployment(): KubernetesObject {
-    return this.cluster.get('Deployment', name, namespace)
-  }
-
-  /** What is mounted into the pods as their configuration. */
-  get config(): string {
-    const { data } = this.cluster.get('ConfigMap', name, namespace) as KubernetesObject & {
-      data: Record<string, string>
-    }
-    return data['signalbox.yaml'] ?? ''
-  }
-}
-
-function essence({ status: _, ...object }: KubernetesObject): KubernetesObject {
-  const { uid: _uid, generation: _generation, resourceVersion: _version, ...metadata } = object.metadata
-  return { ...object, metadata }
-}
 
 /** How Helm marks what is its own. */
 const owned = {
@@ -208,8 +107,9 @@ for (const environment of environments) {
 t.test('the pods are replaced only when something changes that they take up at a start', async (t) => {
   const release = await Release.in(t)
   const values = valuesFor('dev')
-  await release.helm('install', ...release.chart({ values, set: withModel('llama-3.1-8b') }))
-  const upgrade = (set: Record<string, unknown>) => () => release.helm('upgrade', ...release.chart({ values, set }))
+  const upgrade = (set: Record<string, unknown>) => () =>
+    release.helm('upgrade', '--install', ...release.chart({ values, set }))
+  await upgrade(withModel('llama-3.1-8b'))()
   const template = (): { metadata: { annotations: Record<string, string> }; spec: unknown } =>
     (release.deployment.spec as { template: ReturnType<typeof template> }).template
 

@@ -63,7 +63,7 @@ export class Objects {
 }
 
 /** Without what the cluster itself writes. */
-function essence({ status: _, ...object }: KubernetesObject): unknown {
+export function essence({ status: _, ...object }: KubernetesObject): KubernetesObject {
   const { uid: _uid, generation: _generation, resourceVersion: _version, ...metadata } = object.metadata
   return { ...object, metadata }
 }
