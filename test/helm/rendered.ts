@@ -94,7 +94,7 @@ export function notes(given: RenderOptions = {}): string {
 export function rendered(given: RenderOptions = {}): Manifest[] {
   const { status, stdout, stderr } = template(given)
   if (status !== 0) throw new Error(stderr)
-  return parseAllDocuments(stdout).flatMap((document): Manifest[] => {
+  return parseAllDocuments(stdout, { version: '1.1' }).flatMap((document): Manifest[] => {
     const [problem] = document.errors
     if (problem) throw problem
     const manifest: Manifest | null = document.toJS()
