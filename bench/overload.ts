@@ -7,7 +7,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { Agent } from 'node:http'
 import { availableParallelism } from 'node:os'
-import { fileURLToPath } from 'node:url'
+import { extname, join } from 'node:path'
 import { ask } from './load.ts'
 import type { Reading } from './measured.ts'
 
@@ -21,7 +21,7 @@ const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-c', '0', 't
 const pin = (core: number): string[] => (canPin ? ['taskset', '-c', String(core)] : [])
 
 async function start(file: string, core: number, env: Record<string, string>): Promise<[ChildProcess, number]> {
-  const script = fileURLToPath(new URL(file, import.meta.url))
+  const script = join(import.meta.dirname, `${file}${extname(import.meta.filename)}`)
   const [command, ...args] = [...pin(core), process.execPath, script]
   const child = spawn(command as string, args, {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -72,8 +72,8 @@ const print = (line: string): void => {
 }
 
 if (canPin) spawnSync('taskset', ['-cp', '1', String(process.pid)])
-const [upstream, upstreamPort] = await start('upstream.ts', 1, {})
-const [gateway, port] = await start('signalbox.ts', 0, {
+const [upstream, upstreamPort] = await start('upstream', 1, {})
+const [gateway, port] = await start('signalbox', 0, {
   BENCH_UPSTREAM: `http://127.0.0.1:${upstreamPort}`,
   BENCH_KEY: key,
   BENCH_METRICS: 'on',

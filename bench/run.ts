@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
-import { fileURLToPath } from 'node:url'
+import { extname, join } from 'node:path'
 import { hold, run } from './load.ts'
 import type { Reading } from './measured.ts'
 
@@ -31,7 +31,7 @@ interface Gateway {
 const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-c', '0', 'true']).status === 0
 
 async function start(file: string, core: number, env: Record<string, string> = {}): Promise<[ChildProcess, number]> {
-  const script = fileURLToPath(new URL(file, import.meta.url))
+  const script = join(import.meta.dirname, `${file}${extname(import.meta.filename)}`)
   // V8 collects and shrinks what idles, and forgets what it has optimized; the more gateways take turns, the more. One under traffic
   // never idles. The other flag is Signalbox's own (v8-flags.ts), and as good for the ceiling.
   const node = [process.execPath, '--no-memory-reducer', '--no-allocation-site-pretenuring', script]
@@ -103,8 +103,8 @@ async function startGateway(name: string, file: string, env: Record<string, stri
 
 /** The ceiling and one variant, in turns. */
 async function comparePair(name: string, extra: Record<string, string>): Promise<[ceiling: Gateway, variant: Gateway]> {
-  const ceiling = await startGateway('ceiling', 'ceiling.ts', env)
-  const variant = await startGateway(name, 'signalbox.ts', { ...env, ...extra })
+  const ceiling = await startGateway('ceiling', 'ceiling', env)
+  const variant = await startGateway(name, 'signalbox', { ...env, ...extra })
   const pair: [Gateway, Gateway] = [ceiling, variant]
   for (const gateway of pair) await warmUp(gateway)
   for (let round = 0; round < rounds; round++) {
@@ -140,7 +140,7 @@ function printPair([ceiling, variant]: [Gateway, Gateway]): void {
 }
 
 if (canPin) spawnSync('taskset', ['-cp', '1', String(process.pid)])
-const [upstream, upstreamPort] = await start('upstream.ts', 1)
+const [upstream, upstreamPort] = await start('upstream', 1)
 const env = { BENCH_UPSTREAM: `http://127.0.0.1:${upstreamPort}`, BENCH_KEY: key }
 const variants: Record<string, Record<string, string>> = {
   bare: {},

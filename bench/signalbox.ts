@@ -1,13 +1,11 @@
 /**
- * Signalbox as it is deployed: the whole app, built, from a configuration. `BENCH_LOG=info` writes one line per request, `BENCH_METRICS=on`
+ * Signalbox as it is deployed: the whole app, from a configuration. `BENCH_LOG=info` writes one line per request, `BENCH_METRICS=on`
  * counts, `BENCH_SERVER` is its section `server`; with an OTLP endpoint every request is traced.
  */
 import pino from 'pino'
+import { buildApp } from '../src/app.ts'
+import { parseConfig } from '../src/config/load.ts'
 import { serveMeasured } from './measured.ts'
-
-const built = (file: string): Promise<unknown> => import(new URL(`../dist/src/${file}.js`, import.meta.url).href)
-const { buildApp } = (await built('app')) as typeof import('../src/app.ts')
-const { parseConfig } = (await built('config/load')) as typeof import('../src/config/load.ts')
 
 const {
   BENCH_UPSTREAM,
@@ -28,5 +26,6 @@ server: ${BENCH_SERVER}
   'bench',
   { OTEL_EXPORTER_OTLP_ENDPOINT: env.OTEL_EXPORTER_OTLP_ENDPOINT },
 )
-const logger = pino({ level: BENCH_LOG }, pino.destination({ dest: '/dev/null', sync: false }))
+// Each line is a write of its own, as in app.ts.
+const logger = pino({ level: BENCH_LOG }, pino.destination({ dest: '/dev/null', sync: true }))
 await serveMeasured(await buildApp({ config, logger }))

@@ -1,34 +1,32 @@
 import fp from 'fastify-plugin'
-import type { CompletionUsage } from '../src/hooks/events.ts'
+import type { HookEvents } from '../src/hooks/events.ts'
 import { loggable } from '../src/server/errors.ts'
 
 const probes = new Set(['/health', '/ready', '/metrics'])
 
-const rounded = (durationMs: number): number => Math.round(durationMs * 10) / 10
-
-const tokensOf = (usage: CompletionUsage | undefined) =>
-  usage && {
-    promptTokens: usage.prompt_tokens,
-    completionTokens: usage.completion_tokens,
-    ...(usage.estimated ? { estimated: true } : {}),
-  }
+/** In one copy, since there is one for every request: what is undefined is not written. */
+const madeOf = <End extends HookEvents['onResponse'] | HookEvents['onBackgroundEnd']>(end: End) => ({
+  ...end,
+  durationMs: Math.round(end.durationMs * 10) / 10,
+  usage: undefined,
+  promptTokens: end.usage?.prompt_tokens,
+  completionTokens: end.usage?.completion_tokens,
+  estimated: end.usage?.estimated || undefined,
+})
 
 /** One line per request, and one per failure of the gateway or an upstream. Never a key, never what was said. */
 export const requestLog = fp(
   async (app) => {
     const { hooks, log } = app
     /** Of a request, with where it is to be found among the traces. */
-    const traced = <Line extends { requestId: string }>(line: Line): Line => ({
-      ...line,
-      ...app.tracing?.idsOf(line.requestId),
-    })
-    hooks.on('onResponse', ({ usage, durationMs, ...line }) => {
-      const level = probes.has(line.route) ? 'debug' : 'info'
-      log[level]({ ...traced(line), durationMs: rounded(durationMs), ...tokensOf(usage) }, 'request')
-    })
-    hooks.on('onBackgroundEnd', ({ usage, durationMs, ...line }) =>
-      log.info({ ...traced(line), durationMs: rounded(durationMs), ...tokensOf(usage) }, 'made in the background'),
+    const traced = <Line extends { requestId: string }>(line: Line): Line => {
+      const ids = app.tracing?.idsOf(line.requestId)
+      return ids ? { ...line, ...ids } : line
+    }
+    hooks.on('onResponse', (response) =>
+      log[probes.has(response.route) ? 'debug' : 'info'](traced(madeOf(response)), 'request'),
     )
+    hooks.on('onBackgroundEnd', (end) => log.info(traced(madeOf(end)), 'made in the background'))
     hooks.on('onWarning', ({ error, ...line }) =>
       log.warn(
         { ...traced(line), ...(error === undefined ? {} : { error: loggable(error) }) },

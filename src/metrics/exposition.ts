@@ -1,4 +1,7 @@
 import { type Metric, Registry, type RegistryContentType } from 'prom-client'
+import { Counter } from './counter.ts'
+import { Histogram } from './histogram.ts'
+import type { Shown } from './labelled.ts'
 
 /** What a scrape is answered. */
 export interface Scrape {
@@ -11,12 +14,13 @@ export class Exposition {
   readonly #plain = new Registry()
   readonly #openMetrics: Registry<RegistryContentType> = new Registry()
 
-  constructor(metrics: Iterable<Metric>) {
+  constructor(metrics: Iterable<Metric | Shown>) {
     this.#openMetrics.setContentType(Registry.OPENMETRICS_CONTENT_TYPE)
     for (const metric of metrics) {
-      this.#plain.registerMetric(metric)
+      // Of a metric the library reads no more than what is shown; its types say more.
+      this.#plain.registerMetric(metric as Metric)
       // OpenMetrics names a counter without its `_total`, and the library renames what it has printed so: it gets a shadow.
-      this.#openMetrics.registerMetric(Object.create(metric))
+      this.#openMetrics.registerMetric(shadowOf(metric) as Metric)
     }
   }
 
@@ -41,4 +45,11 @@ function qualityOf(accept: string, type: string): number {
     .filter(([name]) => name === type)
     .map((parts) => Number(parts.find((part) => part.startsWith('q='))?.slice(2) ?? 1))
   return Math.max(0, ...qualities.filter((quality) => quality >= 0))
+}
+
+function shadowOf(metric: Metric | Shown): object {
+  if (!(metric instanceof Counter || metric instanceof Histogram)) return Object.create(metric)
+  const { name, help, type } = metric
+  const shadow: Shown = { name, help, type, get: () => ({ ...metric.get(), name: shadow.name }) }
+  return shadow
 }

@@ -4,7 +4,8 @@ import { providerName } from '../provider-name.ts'
 import { nameOf } from '../target.ts'
 import { ConfigMetrics } from './config-metrics.ts'
 import { Exposition, type Scrape } from './exposition.ts'
-import { createGauges, createInstruments, type Exemplar, type Readings } from './instruments.ts'
+import type { Exemplar } from './histogram.ts'
+import { createGauges, createInstruments, type Readings } from './instruments.ts'
 import { codeOf, LabelValues, methodOf, other, statusClassOf } from './label-values.ts'
 import { LimitUses } from './limit-uses.ts'
 import { OpenRequests } from './open-requests.ts'
@@ -142,12 +143,12 @@ export class GatewayMetrics {
       backgroundEnds.inc({ route, outcome })
       if (errorCode !== undefined) errors.inc({ code: codeOf(errorCode) })
     })
-    this.#on('onAuthFail', () => authFailures.inc())
+    this.#on('onAuthFail', () => authFailures.inc({}))
     this.#on('onCache', ({ model = other, outcome }) => cacheRequests.inc({ model, outcome }))
     // A rate needs a value before the first one.
     for (const reason of ['queue_full', 'queue_timeout']) overloadRefused.inc({ reason }, 0)
     this.#on('onOverload', ({ reason }) => overloadRefused.inc({ reason }))
-    this.#on('onWriteStall', () => writeStalls.inc())
+    this.#on('onWriteStall', () => writeStalls.inc({}))
     this.#on('onTool', ({ tool, outcome }) => toolCalls.inc({ tool: this.#tools.of(tool), outcome }))
     this.#on('onGuardrail', ({ guardrail, stage }) =>
       guardrailStops.inc({ guardrail: this.#guardrails.of(guardrail), stage }),
@@ -177,11 +178,7 @@ export class GatewayMetrics {
     const gen_ai_provider_name = this.#nameOf(target.provider)
     const labels = { gen_ai_operation_name: operation, gen_ai_provider_name, gen_ai_request_model: model }
     const error_type = code || (outcome === 'ok' ? '' : outcome)
-    operationDuration.observe({
-      labels: { ...labels, error_type },
-      value: durationMs / 1000,
-      ...this.#exemplar(requestId),
-    })
+    operationDuration.observe({ ...labels, error_type }, durationMs / 1000, this.#exemplar(requestId))
     if (firstTokenMs === undefined) return
     if (outcome === 'error') truncations.inc({ provider, model, code })
     const after = tokensOf(usage?.completion_tokens) - 1
@@ -225,11 +222,8 @@ export class GatewayMetrics {
 
     // Nobody waits for the first token of what is made in the background.
     if (firstTokenMs === undefined || !operation) return
-    timeToFirstToken.observe({
-      labels: { gen_ai_operation_name: operation, ...target },
-      value: firstTokenMs / 1000,
-      ...this.#exemplar(requestId),
-    })
+    const began = { gen_ai_operation_name: operation, ...target }
+    timeToFirstToken.observe(began, firstTokenMs / 1000, this.#exemplar(requestId))
   }
 
   #responded(response: HookEvents['onResponse']): void {
@@ -245,16 +239,13 @@ export class GatewayMetrics {
 
     const operation = request?.operation
     if (!request || !operation) return
-    requestDuration.observe({
-      labels: {
-        gen_ai_operation_name: operation,
-        gen_ai_provider_name: this.#nameOf(provider),
-        gen_ai_request_model: model,
-        error_type: hasFailed ? code : outcome === 'ok' ? '' : outcome,
-      },
-      value: durationMs / 1000,
-      ...this.#exemplar(requestId),
-    })
+    const labels = {
+      gen_ai_operation_name: operation,
+      gen_ai_provider_name: this.#nameOf(provider),
+      gen_ai_request_model: model,
+      error_type: hasFailed ? code : outcome === 'ok' ? '' : outcome,
+    }
+    requestDuration.observe(labels, durationMs / 1000, this.#exemplar(requestId))
     const agent = String(operation === 'invoke_agent')
     // Who shares an answer has waited for the provider that another was asking.
     if (response.cache !== 'shared')
@@ -273,10 +264,10 @@ export class GatewayMetrics {
     return known === other ? other : providerName(known, this.#kinds)
   }
 
-  #exemplar(requestId: string): { exemplarLabels?: Partial<Exemplar> } {
+  #exemplar(requestId: string): Exemplar | undefined {
     const ids = this.#idsOf?.(requestId)
-    if (!ids || (ids.trace_flags ?? '01') !== '01') return {}
-    return { exemplarLabels: { trace_id: ids.trace_id, span_id: ids.span_id } }
+    if (!ids || (ids.trace_flags ?? '01') !== '01') return undefined
+    return { trace_id: ids.trace_id, span_id: ids.span_id }
   }
 }
 

@@ -1,4 +1,6 @@
-import { Counter, Gauge, Histogram } from 'prom-client'
+import { Gauge } from 'prom-client'
+import { Counter } from './counter.ts'
+import { Histogram } from './histogram.ts'
 
 /** Boundaries of the GenAI conventions, in seconds. */
 const operation = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
@@ -20,20 +22,10 @@ const model = ['gen_ai_operation_name', 'gen_ai_provider_name', 'gen_ai_request_
 const registers: [] = []
 
 const counter = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
-  new Counter<Label>({ name, help, labelNames, registers })
+  new Counter<Label>(name, help, labelNames)
 
-const histogram = <Label extends string>(name: string, help: string, buckets: number[], ...labelNames: Label[]) =>
-  new Histogram<Label>({ name, help, buckets, labelNames, registers })
-
-/** The labels of an exemplar. */
-export interface Exemplar {
-  trace_id: string
-  span_id: string
-}
-
-/** With exemplars: the trace of a request in each bucket. The library takes them to have the labels of the metric. */
-const traced = <Label extends string>(name: string, help: string, buckets: number[], ...labelNames: Label[]) =>
-  new Histogram<Label | keyof Exemplar>({ name, help, buckets, labelNames, registers, enableExemplars: true })
+const histogram = <Label extends string>(name: string, help: string, bounds: number[], ...labelNames: Label[]) =>
+  new Histogram<Label>(name, help, bounds, labelNames)
 
 const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
   new Gauge({
@@ -48,7 +40,7 @@ const gauge = (name: string, help: string, read: () => number | Promise<number>)
 /** Every metric of the gateway's that is counted as it happens. The README's table says what each means. */
 export function createInstruments() {
   return {
-    operationDuration: traced(
+    operationDuration: histogram(
       'gen_ai_client_operation_duration_seconds',
       'Time that a provider took, for each time it was asked.',
       operation,
@@ -62,14 +54,14 @@ export function createInstruments() {
       ...model,
       'gen_ai_token_type',
     ),
-    requestDuration: traced(
+    requestDuration: histogram(
       'gen_ai_server_request_duration_seconds',
       'Time from the arrival of a request to a model to its last byte.',
       operation,
       ...model,
       'error_type',
     ),
-    timeToFirstToken: traced(
+    timeToFirstToken: histogram(
       'gen_ai_server_time_to_first_token_seconds',
       'Time from the arrival of a request to the first piece of its streamed answer.',
       firstThought,

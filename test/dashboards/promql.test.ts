@@ -4,6 +4,7 @@ import { type Metric, Registry } from 'prom-client'
 import t from 'tap'
 import { ConfigMetrics } from '../../src/metrics/config-metrics.ts'
 import { createGauges, createInstruments } from '../../src/metrics/instruments.ts'
+import type { Shown } from '../../src/metrics/labelled.ts'
 import { LimitUses } from '../../src/metrics/limit-uses.ts'
 import { runtimeMetrics } from '../../src/metrics/runtime-metrics.ts'
 import { TopUsers } from '../../src/metrics/top-users.ts'
@@ -16,7 +17,7 @@ const [no, yes] = [() => 0, async () => true]
 const admission = { inFlight: 0, queued: 0, limits: { maxInFlight: 1 } }
 const readings = { inFlight: no, openStreams: no, admission, draining: () => false, ready: yes, storeUp: yes }
 const gauges = createGauges(readings, '1')
-const metrics: Metric[] = [
+const metrics: (Metric | Shown)[] = [
   ...Object.values(createInstruments()),
   ...gauges,
   ...new TopUsers(1).metrics,
@@ -25,15 +26,14 @@ const metrics: Metric[] = [
   ...runtimeMetrics(),
 ]
 const registry = new Registry()
-for (const metric of metrics) registry.registerMetric(metric)
+for (const metric of metrics) registry.registerMetric(metric as Metric)
 
 /** Every name in a scrape, with its labels. */
 const exposed = new Map(
   registry.getMetricsAsArray().flatMap((metric) => {
     const labels = 'labelNames' in metric && Array.isArray(metric.labelNames) ? metric.labelNames.map(String) : []
     if (String(metric.type) !== 'histogram') return [[metric.name, [...labels, ...added]] as const]
-    // The labels of exemplars are none of the series.
-    const own = [...labels.filter((label) => !['trace_id', 'span_id'].includes(label)), ...added]
+    const own = [...labels, ...added]
     return [
       [`${metric.name}_bucket`, [...own, 'le']] as const,
       [`${metric.name}_sum`, own] as const,
