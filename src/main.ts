@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import './v8-flags.ts'
+import './stop-while-starting.ts'
 import { parseArgs } from 'node:util'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
@@ -15,6 +16,7 @@ import { loadExtension } from './load-extension.ts'
 import { unknownParts } from './router/configured-agents.ts'
 import { configuredModels } from './router/configured-models.ts'
 import { loggable } from './server/errors.ts'
+import { started } from './stop-while-starting.ts'
 
 const usage = `Usage: signalbox [options]
 
@@ -109,6 +111,7 @@ function closeOnSignal(app: FastifyInstance, { drainDelay }: Config['server'], i
     if (err) app.log.fatal({ error: loggable(err) }, 'the gateway failed')
     await app.drain(signal === 'SIGTERM' ? milliseconds(drainDelay) : 0)
   })
+  started()
 }
 
 /** At once: an extension may have opened what would keep the process alive. */

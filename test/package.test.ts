@@ -52,7 +52,9 @@ const project = join(dir, 'project')
 const installed = join(project, 'node_modules/signalbox')
 
 async function succeed(t: Test, command: string, args: string[], cwd: string): Promise<Exit> {
-  const exit = await new Program(t, command, { args, cwd, env: { npm_config_update_notifier: 'false' } }).exited
+  const env = { npm_config_update_notifier: 'false' }
+  // The compiler takes its time on a busy machine.
+  const exit = await new Program(t, command, { args, cwd, env, lifeMs: 100_000 }).exited
   t.equal(exit.code, 0, exit.code === 0 ? `${basename(command)} ends well` : exit.stdout + exit.stderr)
   return exit
 }

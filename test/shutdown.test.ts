@@ -1,13 +1,14 @@
 import { once } from 'node:events'
 import { request as send } from 'node:http'
 import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import OpenAI from 'openai'
 import t, { type Test } from 'tap'
 import { dataOf } from './gateway.ts'
 import { assertSchema } from './openapi.ts'
-import { type GatewayProcess, runGateway } from './process.ts'
+import { type GatewayProcess, runGateway, runSignalbox } from './process.ts'
 import { type Behaviour, completion, gated, hang, pacedFlood, startUpstream } from './upstream.ts'
 
 const upstream = await startUpstream()
@@ -346,3 +347,20 @@ t.test('a second signal ends it at once, with a code that says that it was force
     t.ok(await left, 'what was open is dropped')
   }
 })
+
+t.test(
+  'a signal that comes while it starts ends it at once, and well: as process 1 of a container it would be ignored',
+  async (t) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      const directory = t.testdir({
+        'extension.js':
+          "process.stdout.write('loading\\n')\nsetInterval(() => {}, 1000)\nawait new Promise(() => {})\n",
+        'signalbox.yaml': 'extensions: ./extension.js\n',
+      })
+      const starting = runSignalbox(t, { args: ['--config', join(directory, 'signalbox.yaml')] })
+      await starting.says(/loading/)
+      starting.kill(signal)
+      t.equal((await starting.exited).code, 0, signal)
+    }
+  },
+)
