@@ -66,7 +66,7 @@ upgrades and rollbacks.
 Values are checked before anything is rendered: an unknown key or a wrong type is an error that names it, in \`config\`,
 too, whose keys are in [the gateway's README](../README.md#configuration). A variable of the environment, \`\${NAME}\` or
 \`\${NAME:-fallback}\`, may stand for any number, boolean or text there, but for those of which the chart makes objects:
-${[...readByChart].map((path) => `\`${path}\``).join(', ')}.
+${[...readByChart].map((path) => `\`${path}\``).join(', ')}. Null leaves out what an earlier file has set.
 `
 
 /** The chart's README. */
