@@ -13,6 +13,8 @@ export interface PrometheusOptions {
   interval?: string
   /** What every series of the targets is given beside its own labels. */
   labels?: Readonly<Record<string, string>>
+  /** More of how they are scraped, as in `scrape_configs`. */
+  scrape?: Readonly<Record<string, unknown>>
   ruleFiles?: readonly string[]
   /** `127.0.0.1:PORT` each. */
   alertmanagers?: readonly string[]
@@ -38,13 +40,13 @@ export class Prometheus {
 
   /** Resolves when every target has been scraped. */
   static async start(t: Owner, options: PrometheusOptions): Promise<Prometheus> {
-    const { targets, interval = '200ms', labels = {}, ruleFiles = [], alertmanagers = [] } = options
+    const { targets, interval = '200ms', labels = {}, scrape = {}, ruleFiles = [], alertmanagers = [] } = options
     const directory = mkdtempSync(join(tmpdir(), 'signalbox-prometheus-'))
     const file = join(directory, 'prometheus.yml')
     const config = {
       global: { scrape_interval: interval, scrape_timeout: interval, evaluation_interval: interval },
       rule_files: ruleFiles,
-      scrape_configs: [{ job_name: 'signalbox', static_configs: [{ targets, labels }] }],
+      scrape_configs: [{ job_name: 'signalbox', static_configs: [{ targets, labels }], ...scrape }],
       alerting: { alertmanagers: [{ static_configs: [{ targets: alertmanagers }] }] },
     }
     writeFileSync(file, stringify(config))

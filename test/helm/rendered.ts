@@ -65,7 +65,7 @@ function withValues({ set = {} }: RenderOptions, run: (file: string) => HelmResu
   const directory = mkdtempSync(join(tmpdir(), 'signalbox-values-'))
   try {
     const file = join(directory, 'values.yaml')
-    // Helm reads YAML 1.1, in which `no` is no text.
+    // Helm reads YAML 1.1, where `off` is no string.
     writeFileSync(file, stringify(set, { version: '1.1' }))
     return run(file)
   } finally {
