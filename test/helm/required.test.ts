@@ -86,7 +86,7 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
     values: valuesFor('prod'),
     set: {
       config: {
-        providers: { openai: { apiKey: secret } },
+        providers: { openai: { apiKey: secret, headers: { 'x-api-key': secret, 'x-team': 'ml' } } },
         auth: { keys: [{ key: secret }] },
         admin: { enabled: true, keys: [{ name: 'ops', key: secret }] },
         store: { url: `redis://user:${secret}@redis:6379`, password: secret, tls: { key: secret } },
@@ -95,6 +95,7 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
   })
   for (const place of [
     'config.providers.openai.apiKey',
+    'config.providers.openai.headers.x-api-key',
     'config.auth.keys[0].key',
     'config.admin.keys[0].key',
     'config.store.password',
@@ -103,6 +104,7 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
   ]) {
     t.match(stderr, `- ${place} by reference`)
   }
+  t.notMatch(stderr, 'x-team')
   t.notMatch(stderr, secret)
 })
 
