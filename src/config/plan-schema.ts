@@ -24,12 +24,14 @@ const FallbackReason = Type.Union([
 
 const FallbackConfig = Type.Object(
   {
-    on: Type.Array(FallbackReason, {
-      uniqueItems: true,
-      default: ['server_error', 'connection', 'timeout', 'first_token_timeout', 'rate_limit'],
-      description:
-        'After which failures of a target the next one is asked: server_error (5xx), connection (refused, reset), timeout, first_token_timeout, rate_limit (429), context_length (the prompt is too long for it), auth (it refuses the key of the gateway). `[]` for none.',
-    }),
+    on: Type.Optional(
+      Type.Array(FallbackReason, {
+        uniqueItems: true,
+        default: ['server_error', 'connection', 'timeout', 'first_token_timeout', 'rate_limit'],
+        description:
+          'After which failures of a target the next one is asked: server_error (5xx), connection (refused, reset), timeout, first_token_timeout, rate_limit (429), context_length (the prompt is too long for it), auth (it refuses the key of the gateway). `[]` for none.',
+      }),
+    ),
   },
   options,
 )

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const directory = fileURLToPath(new URL('../../node_modules/.cache/helm/', import.meta.url))
@@ -24,9 +24,9 @@ export interface HelmResult {
   stderr: string
 }
 
-/** Runs Helm with a home of its own, so that nothing of this machine's shows. */
-export function helm(args: string[], env: Record<string, string> = {}): HelmResult {
-  const { status, stdout, stderr } = spawnSync(helmPackage.program, args, {
+/** A home of its own, so that nothing of this machine's shows. */
+const optionsWith = (env: Record<string, string>) =>
+  ({
     encoding: 'utf8',
     env: {
       PATH: process.env.PATH,
@@ -38,6 +38,19 @@ export function helm(args: string[], env: Record<string, string> = {}): HelmResu
     },
     timeout: 60_000,
     maxBuffer: 64 * 1024 * 1024,
-  })
+  }) as const
+
+/** Runs Helm, and waits for it: nothing else happens in this process. */
+export function helm(args: string[], env: Record<string, string> = {}): HelmResult {
+  const { status, stdout, stderr } = spawnSync(helmPackage.program, args, optionsWith(env))
   return { status, stdout, stderr }
+}
+
+/** Runs Helm while this process serves what it talks to. */
+export function helmMeanwhile(args: string[], env: Record<string, string> = {}): Promise<HelmResult> {
+  return new Promise((resolve) => {
+    const child = execFile(helmPackage.program, args, optionsWith(env), (_, stdout, stderr) =>
+      resolve({ status: child.exitCode, stdout, stderr }),
+    )
+  })
 }

@@ -1,9 +1,4 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import t from 'tap'
-import { parse } from 'yaml'
-import { parseConfig } from '../../src/config/load.ts'
-import { chart } from './helm.ts'
 import { type Manifest, only, rendered, template } from './rendered.ts'
 
 interface ServiceSpec {
@@ -124,33 +119,4 @@ t.test('what leads nowhere is refused', async (t) => {
 t.test('there is neither, unless wanted', async (t) => {
   const kinds = rendered().map(({ kind }) => kind)
   t.notOk(kinds.includes('Ingress') || kinds.includes('HTTPRoute'))
-})
-
-t.test('the page about controllers', async (t) => {
-  const page = readFileSync(join(chart, 'ingress.md'), 'utf8')
-  const blocks = Array.from(page.matchAll(/```yaml\n(.*?)```/gs), ([, text = '']) => parse(text))
-  const { server } = parseConfig('', 'the defaults', {})
-
-  t.test('its values render, every annotation a string', async (t) => {
-    const values = blocks.filter((block) => block.ingress ?? block.service)
-    t.ok(values.length >= 4)
-    for (const { ingress, service, config } of values) {
-      const set = { ingress: { enabled: true, hosts: [{ host }], ...ingress }, ...(service && { service }), config }
-      const manifests = rendered({ set: JSON.parse(JSON.stringify(set)) })
-      for (const { metadata } of manifests) {
-        for (const [key, value] of Object.entries(metadata.annotations ?? {})) t.type(value, 'string', key)
-      }
-      t.match(only(manifests, 'Ingress').metadata.annotations ?? {}, ingress?.annotations ?? {})
-    }
-  })
-
-  t.test('its limit of a body is the one of the gateway', async (t) => {
-    const [, mebibytes] = /proxy-body-size: "?(\d+)m"?/.exec(page) ?? []
-    t.equal(Number(mebibytes) * 1024 * 1024, server.bodyLimit)
-  })
-
-  t.test('its periods are those of the gateway', async (t) => {
-    t.match(page, `\`server.keepAlive\`, ${server.keepAlive}`)
-    t.match(page, `\`server.timeouts.keepAlive\`, ${server.timeouts.keepAlive}`)
-  })
 })

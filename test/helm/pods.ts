@@ -36,6 +36,9 @@ export function gatewayPod(manifests: readonly Manifest[]): Pod {
   return pod
 }
 
+/** All containers of a pod, with those that come first. */
+export const containersOf = ({ spec }: Pod): IContainer[] => [...(spec.initContainers ?? []), ...spec.containers]
+
 /** The container of that name; the gateway's, when none is given. */
 export function containerOf({ spec }: Pod, name = 'signalbox'): IContainer {
   const container = spec.containers.find((each) => each.name === name)

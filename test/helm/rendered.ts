@@ -65,7 +65,7 @@ function withValues({ set = {} }: RenderOptions, run: (file: string) => HelmResu
   const directory = mkdtempSync(join(tmpdir(), 'signalbox-values-'))
   try {
     const file = join(directory, 'values.yaml')
-    // Helm reads YAML 1.1, where `off` is no string.
+    // Helm reads YAML 1.1, in which `no` is no text.
     writeFileSync(file, stringify(set, { version: '1.1' }))
     return run(file)
   } finally {
@@ -94,7 +94,7 @@ export function notes(given: RenderOptions = {}): string {
 export function rendered(given: RenderOptions = {}): Manifest[] {
   const { status, stdout, stderr } = template(given)
   if (status !== 0) throw new Error(stderr)
-  return parseAllDocuments(stdout).flatMap((document): Manifest[] => {
+  return parseAllDocuments(stdout, { version: '1.1' }).flatMap((document): Manifest[] => {
     const [problem] = document.errors
     if (problem) throw problem
     const manifest: Manifest | null = document.toJS()
