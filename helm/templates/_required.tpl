@@ -168,6 +168,11 @@
 {{- $open := list }}
 {{- range $name, $provider := .Values.config.providers }}
 {{- $open = append $open (list (printf "config.providers.%s.apiKey" $name) ($provider).apiKey) }}
+{{- range $header, $value := ($provider).headers }}
+{{- if regexMatch "(?i)authorization|key|token|secret" $header }}
+{{- $open = append $open (list (printf "config.providers.%s.headers.%s" $name $header) $value) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- range $index, $key := (.Values.config.auth).keys }}
 {{- $open = append $open (list (printf "config.auth.keys[%d].key" $index) $key.key) }}

@@ -219,6 +219,8 @@ t.test('what is added to every object, and to the pods', async (t) => {
   }
   const { labels, annotations } = gatewayPod(manifests)
   t.match(labels, { team: 'ml', sidecar: 'no' })
+  const renamed = gatewayPod(rendered({ set: { podLabels: { 'app.kubernetes.io/name': 'other' } } }))
+  t.equal(renamed.labels['app.kubernetes.io/name'], 'signalbox', 'not what is selected by')
   t.match(annotations, { owner: 'ml@example.com', note: 'of the pod' })
 })
 
