@@ -20,7 +20,20 @@
 {{- end -}}
 {{- $_ := set $own "store" $store -}}
 {{- end -}}
-{{- mergeOverwrite (dict "server" (dict "host" "0.0.0.0")) (deepCopy .Values.config) $own | toYaml -}}
+{{- mergeOverwrite (dict "server" (dict "host" "0.0.0.0")) (include "signalbox.withoutNulls" .Values.config | fromJson) $own | toYaml -}}
+{{- end -}}
+
+{{/* A map as JSON, without what another file of values has set to null: that is to be left out. */}}
+{{- define "signalbox.withoutNulls" -}}
+{{- $kept := dict -}}
+{{- range $name, $value := . -}}
+{{- if kindIs "map" $value -}}
+{{- $_ := set $kept $name (include "signalbox.withoutNulls" $value | fromJson) -}}
+{{- else if not (kindIs "invalid" $value) -}}
+{{- $_ := set $kept $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $kept -}}
 {{- end -}}
 
 {{/* What of it takes a restart: the gateway takes up the rest while it runs. */}}

@@ -33,10 +33,10 @@
 - serviceMonitor or podMonitor, but config.metrics.enabled is false: there is nothing to scrape
 {{- end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
-- ingress.enabled without ingress.hosts: it would lead nowhere
+- ingress.hosts: without them the Ingress of ingress.enabled leads nowhere
 {{- end }}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
-- httpRoute.enabled without httpRoute.parentRefs: no gateway would have it
+- httpRoute.parentRefs: without them no gateway has the route of httpRoute.enabled
 {{- end }}
 {{- $ports := list .Values.ports.http }}
 {{- if include "signalbox.servesMetrics" . }}{{ $ports = append $ports .Values.ports.metrics }}{{ end }}
@@ -54,9 +54,9 @@
 - config.server.host: nobody reaches {{ $config.server.host }} of a pod; leave it out
 {{- end }}
 {{- if and (include "signalbox.servesAdmin" .) (not $config.admin.keys) }}
-- config.admin.enabled without config.admin.keys: nobody could use it, and the gateway would not start
+- config.admin.keys: without them nobody can use the admin API of config.admin.enabled, and the gateway does not start
 {{- end }}
-{{- if and .Values.redis.enabled $config.store (or (hasKey $config.store "kind") (hasKey $config.store "url")) }}
+{{- if and .Values.redis.enabled $config.store (or $config.store.kind $config.store.url) }}
 - redis.enabled and config.store: one store is enough; keep one
 {{- end }}
 {{- if eq (($config.store).kind | default "memory") "file" }}
@@ -75,10 +75,10 @@
 {{- end }}
 {{- end }}
 {{- if and .Values.externalSecrets.enabled (not .Values.externalSecrets.secretStoreRef.name) }}
-- externalSecrets.enabled without externalSecrets.secretStoreRef.name: it is not known where they are
+- externalSecrets.secretStoreRef.name: without it nobody knows where the secrets of externalSecrets.enabled are
 {{- end }}
 {{- if and .Values.externalSecrets.enabled (not .Values.externalSecrets.env) (not .Values.externalSecrets.clientKeys) }}
-- externalSecrets.enabled without externalSecrets.env or externalSecrets.clientKeys: there is nothing to make
+- externalSecrets.env or externalSecrets.clientKeys: without them externalSecrets.enabled makes nothing
 {{- end }}
 {{- include "signalbox.impossibleScaling" . }}
 {{- include "signalbox.impossibleExtensions" . }}
@@ -113,7 +113,7 @@
 {{- $text := include "signalbox.config" . | replace "$${" "" }}
 {{- range regexFindAll "\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}" $text -1 | uniq | sortAlpha }}
 {{- if not (has (trimPrefix "${" . | trimSuffix "}") $known) }}
-- config has {{ . }}, which comes from nowhere: name the Secret that has it in secrets.env.existingSecret, or set it in extraEnv
+- {{ trimPrefix "${" . | trimSuffix "}" }}: config refers to it, and it comes from nowhere; name the Secret that has it in secrets.env.existingSecret, or set it in extraEnv
 {{- end }}
 {{- end }}
 {{- end }}

@@ -3,7 +3,11 @@
 {{- $constraints := list -}}
 {{- $pods := dict "labelSelector" (dict "matchLabels" (include "signalbox.selectorLabels" . | fromYaml)) "matchLabelKeys" (list "pod-template-hash") -}}
 {{- range .Values.topologySpreadConstraints -}}
-{{- $constraints = append $constraints (ternary . (merge (dict) . $pods) (hasKey . "labelSelector")) -}}
+{{- if hasKey . "labelSelector" -}}
+{{- $constraints = append $constraints . -}}
+{{- else -}}
+{{- $constraints = append $constraints (merge (dict) . $pods) -}}
+{{- end -}}
 {{- end -}}
 {{- with $constraints -}}
 {{- toYaml . -}}

@@ -55,7 +55,7 @@ spec:
           import assert from 'node:assert/strict'
           import { setTimeout as sleep } from 'node:timers/promises'
 
-          const { SIGNALBOX_URL, CLIENT_KEY, NEEDS_KEY } = process.env
+          const { SIGNALBOX_URL, CLIENT_KEY, KEYS_NEEDED } = process.env
           const headers = { 'content-type': 'application/json', ...(CLIENT_KEY && { authorization: `Bearer ${CLIENT_KEY}` }) }
           async function ask(path, init = {}) {
             for (let tries = 1; ; tries++) {
@@ -72,7 +72,7 @@ spec:
       env:
         - { name: SIGNALBOX_URL, value: "http://{{ include "signalbox.fullname" .context }}.{{ .context.Release.Namespace }}.svc:{{ $values.service.port }}" }
         {{- if include "signalbox.needsKeys" .context }}
-        - { name: NEEDS_KEY, value: "true" }
+        - { name: KEYS_NEEDED, value: "true" }
         {{- end }}
         {{- with $values.tests.clientKey }}
         {{- if .existingSecret }}

@@ -41,7 +41,7 @@ export interface RenderOptions {
   /** Files of values, the last of which wins. */
   values?: readonly string[]
   /** Values over those of the files. */
-  set?: Record<string, unknown>
+  set?: Record<string, unknown> | undefined
   /** Default: the newest of `kubeVersions`. */
   kubeVersion?: string
   /** Of the release. Default `signalbox`. */
@@ -50,9 +50,14 @@ export interface RenderOptions {
   namespace?: string
 }
 
-const options = ({ values = [], kubeVersion = '1.35.0', namespace = 'llm' }: RenderOptions, file: string): string[] => [
-  ...['--namespace', namespace, '--kube-version', kubeVersion],
+const valueOptions = ({ values = [], namespace = 'llm' }: RenderOptions, file: string): string[] => [
+  ...['--namespace', namespace],
   ...[...values, file].flatMap((each) => ['--values', each]),
+]
+
+const options = (given: RenderOptions, file: string): string[] => [
+  ...['--kube-version', given.kubeVersion ?? '1.35.0'],
+  ...valueOptions(given, file),
 ]
 
 /** Runs Helm with a file of the values that are `set`. */
@@ -60,7 +65,7 @@ function withValues({ set = {} }: RenderOptions, run: (file: string) => HelmResu
   const directory = mkdtempSync(join(tmpdir(), 'signalbox-values-'))
   try {
     const file = join(directory, 'values.yaml')
-    // Helm reads YAML 1.1, where `off` is no string.
+    // Helm reads YAML 1.1, in which `no` is no text.
     writeFileSync(file, stringify(set, { version: '1.1' }))
     return run(file)
   } finally {
@@ -75,6 +80,15 @@ export const template = (given: RenderOptions = {}): HelmResult =>
 /** What `helm lint --strict` says. */
 export const lint = (given: RenderOptions = {}): HelmResult =>
   withValues(given, (file) => helm(['lint', '--strict', chart, ...options(given, file)]))
+
+/** What `helm install` says at its end. No cluster is asked, nor its version. */
+export function notes(given: RenderOptions = {}): string {
+  const { status, stdout, stderr } = withValues(given, (file) =>
+    helm(['install', given.name ?? 'signalbox', chart, '--dry-run=client', ...valueOptions(given, file)]),
+  )
+  if (status !== 0) throw new Error(stderr)
+  return stdout.slice(stdout.indexOf('\nNOTES:\n'))
+}
 
 /** The objects that Helm makes of the chart, the tests included. Throws what Helm says when it refuses. */
 export function rendered(given: RenderOptions = {}): Manifest[] {
