@@ -37,7 +37,8 @@ t.test('production says all that is missing at once', async (t) => {
 })
 
 t.test('what cannot work is told together with what is missing', async (t) => {
-  const { stderr } = template({ set: { production: true, keda: { enabled: true }, autoscaling: { enabled: true } } })
+  const keda = { enabled: true, prometheusAddress: 'http://prometheus:9090' }
+  const { stderr } = template({ set: { production: true, keda, autoscaling: { enabled: true } } })
   t.match(stderr, /These values can't work:\n- autoscaling.*\nMissing, since production is true:\n- environment/)
 })
 
