@@ -100,7 +100,7 @@ t.test('an HTTPRoute without timeouts has the ones of its Gateway', async (t) =>
 
 t.test('no port of metrics or of the admin API is where clients go', async (t) => {
   const set = {
-    config: { admin: { enabled: true, keys: [{ name: 'ops', key: 'sk-operator' }] } },
+    config: { admin: { enabled: true, keys: [{ name: 'ops', key: 'sk-operator-of-gateway' }] } },
     serviceMonitor: { enabled: true },
   }
   const manifests = rendered({ set })

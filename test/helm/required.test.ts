@@ -15,7 +15,6 @@ const contradictions = (set: RenderOptions['set']): string[] => refusals({ set }
 /** What production lacks when this is set over what it has. */
 const missing = (set: RenderOptions['set']): string[] => refusals({ values: valuesFor('prod'), set })
 
-const prometheusAddress = 'http://prometheus:9090'
 const key = { name: 'ops', sha256: 'a'.repeat(64) }
 
 t.test('nothing is missing of what the environments have', async (t) => {
@@ -38,9 +37,8 @@ t.test('production says all that is missing at once', async (t) => {
 })
 
 t.test('what cannot work is told together with what is missing', async (t) => {
-  const { stderr } = template({
-    set: { production: true, keda: { enabled: true, prometheusAddress }, autoscaling: { enabled: true } },
-  })
+  const keda = { enabled: true, prometheusAddress: 'http://prometheus:9090' }
+  const { stderr } = template({ set: { production: true, keda, autoscaling: { enabled: true } } })
   t.match(stderr, /These values can't work:\n- autoscaling.*\nMissing, since production is true:\n- environment/)
 })
 
@@ -86,7 +84,7 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
     values: valuesFor('prod'),
     set: {
       config: {
-        providers: { openai: { apiKey: secret, headers: { 'x-api-key': secret, 'x-team': 'ml' } } },
+        providers: { openai: { apiKey: secret } },
         auth: { keys: [{ key: secret }] },
         admin: { enabled: true, keys: [{ name: 'ops', key: secret }] },
         store: { url: `redis://user:${secret}@redis:6379`, password: secret, tls: { key: secret } },
@@ -95,7 +93,6 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
   })
   for (const place of [
     'config.providers.openai.apiKey',
-    'config.providers.openai.headers.x-api-key',
     'config.auth.keys[0].key',
     'config.admin.keys[0].key',
     'config.store.password',
@@ -104,7 +101,6 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
   ]) {
     t.match(stderr, `- ${place} by reference`)
   }
-  t.notMatch(stderr, 'x-team')
   t.notMatch(stderr, secret)
 })
 
@@ -112,10 +108,7 @@ t.test('what contradicts itself is refused in every environment', async (t) => {
   const file = { kind: 'file', directory: '/data' }
   const files = { 'extension.js': '' }
   const cases: [RenderOptions['set'], RegExp][] = [
-    [
-      { autoscaling: { enabled: true }, keda: { enabled: true, prometheusAddress } },
-      /^autoscaling\.enabled and keda\.enabled/,
-    ],
+    [{ autoscaling: { enabled: true }, keda: { enabled: true } }, /^autoscaling\.enabled and keda\.enabled/],
     [{ autoscaling: { enabled: true, minReplicas: 20 } }, /^autoscaling\.minReplicas \(20\)/],
     [{ serviceMonitor: { enabled: true }, podMonitor: { enabled: true } }, /^serviceMonitor\.enabled and podMonitor/],
     [{ serviceMonitor: { enabled: true }, config: { metrics: { enabled: false } } }, /nothing to scrape/],
