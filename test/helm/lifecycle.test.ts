@@ -148,7 +148,7 @@ t.test('an upgrade whose pods do not become ready fails, and leaves the release 
   const before = release.objects()
 
   const broken = release.chart({ values, set: { ...withModel('llama-3.1-8b'), image: { tag: 'broken' } } })
-  const { status, stderr } = await release.try('upgrade', ...broken, '--rollback-on-failure', '--timeout', '2s')
+  const { status, stderr } = await release.try('upgrade', ...broken, '--rollback-on-failure', '--timeout', '30s')
   t.equal(status, 1)
   t.match(stderr, new RegExp(`Deployment/${namespace}/${name} not ready`))
   t.match(stderr, 'has been rolled back')

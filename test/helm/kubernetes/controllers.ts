@@ -21,7 +21,7 @@ export function statusOf({ kind, metadata, spec }: KubernetesObject, runs: boole
       unavailableReplicas: replicas - ready,
       conditions: [
         condition('Available', runs, runs ? 'MinimumReplicasAvailable' : 'MinimumReplicasUnavailable'),
-        condition('Progressing', true, runs ? 'NewReplicaSetAvailable' : 'ReplicaSetUpdated'),
+        condition('Progressing', runs, runs ? 'NewReplicaSetAvailable' : 'ProgressDeadlineExceeded'),
       ],
     }
   }
