@@ -1,21 +1,25 @@
 import { isObject } from '../src/json.ts'
 
 /** `${NAME}` or `${NAME:-fallback}` somewhere in a text, which the gateway replaces before it looks at types. */
-export const fromEnvironment = {
+const fromEnvironment = {
   description: `A variable of the environment: \`\${NAME}\` or \`\${NAME:-fallback}\`.`,
   type: 'string',
   pattern: '(^|[^$])\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}',
 } as const
 
+/** What the schemas refer to. A key that is null is left out, whatever another file of values has set. */
+export const definitions = {
+  fromEnvironment,
+  fromEnvironmentOrNull: { ...fromEnvironment, type: ['string', 'null'] },
+}
+
 const reference = { $ref: '#/definitions/fromEnvironment' }
+const referenceOrNull = { $ref: '#/definitions/fromEnvironmentOrNull' }
 
 /** What the chart sets itself, by its path in the configuration, and what to set instead. */
 export const owned: Readonly<Record<string, string>> = {
-  'server.host': 'set by the chart: every address of the pod',
   'server.port': 'set by the chart: use ports.http',
-  'metrics.host': 'set by the chart: every address of the pod',
   'metrics.port': 'set by the chart: use ports.metrics',
-  'admin.host': 'set by the chart: every address of the pod',
   'admin.port': 'set by the chart: use ports.admin',
 }
 
@@ -52,15 +56,32 @@ function ofObject({ required, ...schema }: Record<string, unknown>, path: string
   const inner = (name: string): string => (path ? `${path}.${name}` : name)
   return {
     ...schema,
-    ...mapped('properties', properties, inner),
+    ...mapped('properties', properties, inner, new Set(needed)),
     ...mapped('patternProperties', patternProperties, () => inner('<name>')),
     ...(needed.length > 0 ? { required: needed } : {}),
   }
 }
 
-function mapped(keyword: string, schemas: Record<string, unknown>, pathOf: (name: string) => string): object {
-  const entries = Object.entries(schemas).map(([name, schema]) => [name, configValues(schema, pathOf(name))])
+function mapped(
+  keyword: string,
+  schemas: Record<string, unknown>,
+  pathOf: (name: string) => string,
+  needed: ReadonlySet<string> = new Set(),
+): object {
+  const entries = Object.entries(schemas).map(([name, schema]) => {
+    const path = pathOf(name)
+    const values = configValues(schema, path)
+    // The chart leaves nulls out of maps, not of lists.
+    return [name, needed.has(name) || path.includes('[]') ? values : orNull(values)]
+  })
   return entries.length > 0 ? { [keyword]: Object.fromEntries(entries) } : {}
+}
+
+function orNull(schema: unknown): unknown {
+  if (!isObject(schema)) return schema
+  const { type, anyOf } = schema
+  if (typeof type === 'string') return { ...schema, type: [type, 'null'] }
+  return Array.isArray(anyOf) ? { ...schema, anyOf: anyOf.with(-1, referenceOrNull) } : schema
 }
 
 /** The length of `${A}`. */

@@ -64,8 +64,9 @@ helm upgrade --install signalbox ./helm --namespace llm --values helm/environmen
 upgrades and rollbacks.
 
 Values are checked before anything is rendered: an unknown key or a wrong type is an error that names it, in \`config\`,
-too. A variable of the environment, \`\${NAME}\` or \`\${NAME:-fallback}\`, may stand for any number, boolean or text there, but not
-for ${[...readByChart].map((path) => `\`${path}\``).join(', ')}, of which the chart makes objects.
+too, whose keys are in [the gateway's README](../README.md#configuration). A variable of the environment, \`\${NAME}\` or
+\`\${NAME:-fallback}\`, may stand for any number, boolean or text there, but for those of which the chart makes objects:
+${[...readByChart].map((path) => `\`${path}\``).join(', ')}. Null leaves out what an earlier file has set.
 `
 
 /** The chart's README. */
@@ -89,7 +90,7 @@ function section(title: string, values: readonly DocumentedValue[]): string {
   const rows = values
     .filter(({ description }) => description !== undefined)
     .map(({ path, description = '', value }) => row(`\`${path.join('.')}\``, typeOf(value), shown(value), description))
-  return [`## ${title}\n`, ...remarks, row('Key', 'Type', 'Default', ''), '|---|---|---|---|', ...rows, ''].join('\n')
+  return [`## ${title}\n`, ...remarks, '| Key | Type | Default | |', '|---|---|---|---|', ...rows, ''].join('\n')
 }
 
 const row = (...cells: string[]): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`

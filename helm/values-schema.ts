@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { ConfigSchema } from '../src/config/schema.ts'
 import { isObject } from '../src/json.ts'
-import { configValues, fromEnvironment } from './config-values.ts'
+import { configValues, definitions } from './config-values.ts'
 import {
   Affinity,
   Amount,
@@ -253,7 +253,7 @@ export const valuesSchema = {
     },
     values,
   ),
-  definitions: { fromEnvironment },
+  definitions,
 }
 
 interface DescribedSchema {

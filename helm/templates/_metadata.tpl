@@ -3,10 +3,8 @@
 name: {{ .name }}
 namespace: {{ .context.Release.Namespace }}
 labels:
-  {{- include "signalbox.labels" .context | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- /* A key is there once: its own label wins over those of all objects. */}}
+  {{- merge (dict) (default (dict) .labels) (include "signalbox.labels" .context | fromYaml) | toYaml | nindent 2 }}
 {{- with merge (dict) (default (dict) .annotations) .context.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}

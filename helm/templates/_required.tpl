@@ -44,15 +44,6 @@
 {{- if ne (len $ports) (len (uniq $ports)) }}
 - ports: http, metrics and admin must differ
 {{- end }}
-{{- range $section, $port := dict "server" "http" "metrics" "metrics" "admin" "admin" }}
-{{- $given := (get $config $section | default dict).port }}
-{{- if and $given (ne (toString $given) (get $.Values.ports $port | toString)) }}
-- config.{{ $section }}.port is the chart's; set ports.{{ $port }} instead
-{{- end }}
-{{- end }}
-{{- if has ($config.server).host (list "127.0.0.1" "localhost" "::1") }}
-- config.server.host: nobody reaches {{ $config.server.host }} of a pod; leave it out
-{{- end }}
 {{- if and (include "signalbox.servesAdmin" .) (not $config.admin.keys) }}
 - config.admin.keys: without them nobody can use the admin API of config.admin.enabled, and the gateway does not start
 {{- end }}
@@ -168,6 +159,11 @@
 {{- $open := list }}
 {{- range $name, $provider := .Values.config.providers }}
 {{- $open = append $open (list (printf "config.providers.%s.apiKey" $name) ($provider).apiKey) }}
+{{- range $header, $value := ($provider).headers }}
+{{- if regexMatch "(?i)authorization|key|token|secret" $header }}
+{{- $open = append $open (list (printf "config.providers.%s.headers.%s" $name $header) $value) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- range $index, $key := (.Values.config.auth).keys }}
 {{- $open = append $open (list (printf "config.auth.keys[%d].key" $index) $key.key) }}

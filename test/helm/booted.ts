@@ -64,7 +64,7 @@ export async function boot(
       if (!test) throw new Error(`there is no pod ${name}`)
       const { command: [, ...args] = [], ...rest } = containerOf(test, 'test')
       const env = { ...variablesOf(rest, secrets), SIGNALBOX_URL: urls.http ?? '' }
-      return new Run(t, globalThis.process.execPath, { args, env }).exited
+      return new Run(t, globalThis.process.execPath, { args, env, lifeMs: 60_000 }).exited
     },
   }
 }

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { isObject } from '../../src/json.ts'
 import { freePort, until } from '../redis-server.ts'
+import { scraped, sumOf } from '../scrape.ts'
 import { boot } from './booted.ts'
 import { gatewayPod } from './pods.ts'
 import { type Manifest, rendered } from './rendered.ts'
@@ -41,36 +41,23 @@ const changes: Record<string, object> = {
 
 t.test('pods are replaced for what the gateway says takes a restart, and for nothing else', async (t) => {
   const before = render(usual)
-  const { process, remount } = await boot(t, before)
-  /** What the log says of each reload. */
-  const reloads = (): Record<string, unknown>[] =>
-    process.stdout.split('\n').flatMap((line): Record<string, unknown>[] => {
-      const entry: unknown = line.startsWith('{') && line.endsWith('}') ? JSON.parse(line) : undefined
-      return isObject(entry) && /was reloaded|was read again|not reloaded|waits for/.test(String(entry.msg))
-        ? [entry]
-        : []
-    })
-  const read = (entries: readonly Record<string, unknown>[]) => entries.filter(({ needsRestart }) => !needsRestart)
+  const { urls, remount } = await boot(t, before)
+  const metric = async (name: string, labels = {}) => sumOf(await scraped(urls.metrics ?? ''), name, labels)
   let count = 0
-  const mountedAs = async (manifests: readonly Manifest[]) => {
-    const so = reloads().length
+  /** Whether the gateway waits for a restart, when it has read what is mounted now. */
+  const waitsWith = async (manifests: readonly Manifest[]): Promise<boolean> => {
     await remount(manifests)
     count++
-    await until(() => read(reloads()).length >= count, 'a reload')
-    return reloads().slice(so)
+    await until(async () => ((await metric('signalbox_config_reloads_total')) ?? 0) >= count, `reload ${count}`)
+    return ((await metric('signalbox_config_restart_required')) ?? 0) > 0
   }
   for (const [name, config] of Object.entries(changes)) {
     const after = render(config)
-    const entries = await mountedAs(after)
-    t.notOk(
-      entries.some(({ problems }) => problems),
-      `${name}: the gateway takes it`,
-    )
-    // It is said at once after the other, in one go.
-    const waits = entries.some(({ needsRestart }) => needsRestart)
+    const waits = await waitsWith(after)
     t.equal(checksum(after) !== checksum(before), waits, `${name}: ${waits ? 'new pods' : 'the pods stay'}`)
-    await mountedAs(before)
+    t.equal(await waitsWith(before), false)
   }
+  t.equal(await metric('signalbox_config_reloads_total', { outcome: 'failed' }), 0, 'the gateway took them all')
 })
 
 t.test('another file of an extension takes new pods, too', async (t) => {

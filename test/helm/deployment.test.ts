@@ -82,7 +82,8 @@ t.test('replicas: a number, or what an autoscaler says', async (t) => {
   t.equal(deploymentIn(rendered()).replicas, 2)
   t.equal(deploymentIn(rendered({ set: { replicaCount: 5 } })).replicas, 5)
   for (const scaler of ['autoscaling', 'keda']) {
-    const manifests = rendered({ set: { [scaler]: { enabled: true, prometheusAddress: 'http://prometheus:9090' } } })
+    const keda = { enabled: scaler === 'keda', prometheusAddress: 'http://prometheus:9090' }
+    const manifests = rendered({ set: { keda, autoscaling: { enabled: scaler === 'autoscaling' } } })
     t.notOk('replicas' in deploymentIn(manifests), scaler)
   }
 })
@@ -219,6 +220,8 @@ t.test('what is added to every object, and to the pods', async (t) => {
   }
   const { labels, annotations } = gatewayPod(manifests)
   t.match(labels, { team: 'ml', sidecar: 'no' })
+  const renamed = gatewayPod(rendered({ set: { podLabels: { 'app.kubernetes.io/name': 'other' } } }))
+  t.equal(renamed.labels['app.kubernetes.io/name'], 'signalbox', 'not what is selected by')
   t.match(annotations, { owner: 'ml@example.com', note: 'of the pod' })
 })
 
@@ -244,7 +247,7 @@ t.test('what a pod has beside that', async (t) => {
 })
 
 t.test('a name that is too long is cut, and still tells one object from another', async (t) => {
-  const manifests = rendered({ set: { config: keyed, fullnameOverride: 'x'.repeat(80) } })
+  const manifests = rendered({ set: { config: keyed, fullnameOverride: 'x'.repeat(63) } })
   const services = manifests.filter(({ kind }) => kind === 'Service').map(({ metadata }) => metadata.name)
   t.equal(new Set(services).size, 3)
   t.ok(manifests.every(({ metadata }) => metadata.name.length <= 63))

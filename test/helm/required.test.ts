@@ -15,6 +15,7 @@ const contradictions = (set: RenderOptions['set']): string[] => refusals({ set }
 /** What production lacks when this is set over what it has. */
 const missing = (set: RenderOptions['set']): string[] => refusals({ values: valuesFor('prod'), set })
 
+const prometheusAddress = 'http://prometheus:9090'
 const key = { name: 'ops', sha256: 'a'.repeat(64) }
 
 t.test('nothing is missing of what the environments have', async (t) => {
@@ -37,7 +38,9 @@ t.test('production says all that is missing at once', async (t) => {
 })
 
 t.test('what cannot work is told together with what is missing', async (t) => {
-  const { stderr } = template({ set: { production: true, keda: { enabled: true }, autoscaling: { enabled: true } } })
+  const { stderr } = template({
+    set: { production: true, keda: { enabled: true, prometheusAddress }, autoscaling: { enabled: true } },
+  })
   t.match(stderr, /These values can't work:\n- autoscaling.*\nMissing, since production is true:\n- environment/)
 })
 
@@ -51,10 +54,11 @@ t.test('production: keys of clients', async (t) => {
 })
 
 t.test('production: a store that all replicas share and that survives a pod', async (t) => {
-  const external = { kind: null, url: null, password: null }
-  t.match(missing({ config: { store: external } }), [/^config\.store\.kind redis/])
-  t.match(missing({ config: { store: { url: null } } }), [/^config\.store\.url/])
-  t.match(missing({ config: { store: external }, redis: { enabled: true } }), [/^a Redis that is highly available/])
+  const without = (set: object): string[] =>
+    refusals({ values: valuesFor('prod').slice(1), set: { environment: 'prod', production: true, ...set } })
+  t.match(without({}), [/^config\.store\.kind redis/])
+  t.match(without({ config: { store: { kind: 'redis' } } }), [/^config\.store\.url/])
+  t.match(without({ redis: { enabled: true } }), [/^a Redis that is highly available/])
 })
 
 t.test('production: an image that stays what it is', async (t) => {
@@ -83,7 +87,7 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
     values: valuesFor('prod'),
     set: {
       config: {
-        providers: { openai: { apiKey: secret } },
+        providers: { openai: { apiKey: secret, headers: { 'x-api-key': secret, 'x-team': 'ml' } } },
         auth: { keys: [{ key: secret }] },
         admin: { enabled: true, keys: [{ name: 'ops', key: secret }] },
         store: { url: `redis://user:${secret}@redis:6379`, password: secret, tls: { key: secret } },
@@ -92,6 +96,7 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
   })
   for (const place of [
     'config.providers.openai.apiKey',
+    'config.providers.openai.headers.x-api-key',
     'config.auth.keys[0].key',
     'config.admin.keys[0].key',
     'config.store.password',
@@ -100,6 +105,7 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
   ]) {
     t.match(stderr, `- ${place} by reference`)
   }
+  t.notMatch(stderr, 'x-team')
   t.notMatch(stderr, secret)
 })
 
@@ -107,16 +113,16 @@ t.test('what contradicts itself is refused in every environment', async (t) => {
   const file = { kind: 'file', directory: '/data' }
   const files = { 'extension.js': '' }
   const cases: [RenderOptions['set'], RegExp][] = [
-    [{ autoscaling: { enabled: true }, keda: { enabled: true } }, /^autoscaling\.enabled and keda\.enabled/],
+    [
+      { autoscaling: { enabled: true }, keda: { enabled: true, prometheusAddress } },
+      /^autoscaling\.enabled and keda\.enabled/,
+    ],
     [{ autoscaling: { enabled: true, minReplicas: 20 } }, /^autoscaling\.minReplicas \(20\)/],
     [{ serviceMonitor: { enabled: true }, podMonitor: { enabled: true } }, /^serviceMonitor\.enabled and podMonitor/],
     [{ serviceMonitor: { enabled: true }, config: { metrics: { enabled: false } } }, /nothing to scrape/],
     [{ ingress: { enabled: true } }, /^ingress\.hosts/],
     [{ httpRoute: { enabled: true } }, /^httpRoute\.parentRefs/],
     [{ ports: { http: 9464 } }, /^ports: http, metrics and admin must differ/],
-    [{ config: { server: { port: 8080 } } }, /^config\.server\.port .* ports\.http/],
-    [{ config: { metrics: { port: 8080 } } }, /^config\.metrics\.port .* ports\.metrics/],
-    [{ config: { server: { host: '127.0.0.1' } } }, /^config\.server\.host/],
     [{ config: { admin: { enabled: true } } }, /^config\.admin\.keys/],
     [
       { redis: { enabled: true }, config: { store: { kind: 'redis', url: 'redis://a' } } },

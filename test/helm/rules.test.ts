@@ -70,6 +70,13 @@ t.test('Prometheus finds it by the labels that it is given', async (t) => {
   t.match(metadata.labels, { release: 'kube-prometheus-stack', 'app.kubernetes.io/instance': 'signalbox' })
 })
 
+t.test('its own labels win over those of all objects', async (t) => {
+  const commonLabels = { release: 'all', team: 'llm' }
+  const set = { prometheusRule: { enabled: true, labels: { release: 'stack' } }, commonLabels }
+  const { metadata } = only(rendered({ set }), 'PrometheusRule')
+  t.match(metadata.labels, { release: 'stack', team: 'llm' })
+})
+
 t.test('there are none, unless wanted', async (t) => {
   const kinds = rendered().map(({ kind }) => kind)
   t.notOk(kinds.includes('PrometheusRule'))

@@ -65,7 +65,8 @@ export function mutated(value: unknown, { at, to }: Mutation): unknown {
   const other: unknown = structuredClone(others[to % others.length])
   if (!place) return other
   const [parent, key] = place
-  if (to % 3 === 0) parent[`${key}x`] = other
+  // A null is left out, and its key with it.
+  if (to % 3 === 0) parent[`${key}x`] = other ?? 'text'
   else parent[key] = other
   return copy
 }

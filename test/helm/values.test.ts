@@ -40,7 +40,8 @@ for (const [file, schema] of charts) {
     const described = values.filter(({ description }) => description !== undefined).map(({ path }) => path)
     const under = (path: readonly string[]) =>
       described.some((above) => above.every((part, index) => part === path[index]))
-    for (const { path, value } of values) if (!isObject(value)) t.ok(under(path), path.join('.'))
+    const parents = new Set(values.map(({ path }) => path.slice(0, -1).join('.')))
+    for (const { path } of values) if (!parents.has(path.join('.'))) t.ok(under(path), path.join('.'))
     for (const { description } of values) if (description) t.match(description, /^[A-Z`].*[.]$/)
   })
 
