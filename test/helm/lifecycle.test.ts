@@ -118,7 +118,7 @@ t.test('the pods are replaced only when something changes that they take up at a
 
   const old = template()
   const { config } = withModel('llama-3.3-70b')
-  const restart = upgrade({ config: { ...(config as object), limits: { maxConcurrent: 10 } } })
+  const restart = upgrade({ config: { ...(config as object), limits: { concurrentRequests: 10 } } })
   t.strictSame(await release.changedBy(restart), [`ConfigMap ${name}`, `Deployment ${name}`])
   t.strictSame(template().spec, old.spec, 'the pods stay the same but for their annotations')
   const annotations = Object.keys(old.metadata.annotations)
