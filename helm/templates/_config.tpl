@@ -1,6 +1,6 @@
 {{/* `signalbox.yaml`: the values' `config`, and what the chart knows itself. */}}
 {{- define "signalbox.config" -}}
-{{- $own := dict "server" (dict "host" "0.0.0.0" "port" (int .Values.ports.http)) -}}
+{{- $own := dict "server" (dict "port" (int .Values.ports.http)) -}}
 {{- if include "signalbox.servesMetrics" . -}}
 {{- $_ := set $own "metrics" (dict "port" (int .Values.ports.metrics)) -}}
 {{- end -}}
@@ -20,7 +20,20 @@
 {{- end -}}
 {{- $_ := set $own "store" $store -}}
 {{- end -}}
-{{- mergeOverwrite (deepCopy .Values.config) $own | toYaml -}}
+{{- mergeOverwrite (dict "server" (dict "host" "0.0.0.0")) (include "signalbox.withoutNulls" .Values.config | fromJson) $own | toYaml -}}
+{{- end -}}
+
+{{/* A map as JSON, without what another file of values has set to null: that is to be left out. */}}
+{{- define "signalbox.withoutNulls" -}}
+{{- $kept := dict -}}
+{{- range $name, $value := . -}}
+{{- if kindIs "map" $value -}}
+{{- $_ := set $kept $name (include "signalbox.withoutNulls" $value | fromJson) -}}
+{{- else if not (kindIs "invalid" $value) -}}
+{{- $_ := set $kept $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $kept -}}
 {{- end -}}
 
 {{/* What of it takes a restart: the gateway takes up the rest while it runs. */}}

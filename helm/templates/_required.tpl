@@ -44,6 +44,9 @@
 {{- if ne (len $ports) (len (uniq $ports)) }}
 - ports: http, metrics and admin must differ
 {{- end }}
+{{- if has ($config.server).host (list "127.0.0.1" "localhost" "::1") }}
+- config.server.host: nobody reaches {{ $config.server.host }} of a pod; leave it out
+{{- end }}
 {{- if and (include "signalbox.servesAdmin" .) (not $config.admin.keys) }}
 - config.admin.keys: without them nobody can use the admin API of config.admin.enabled, and the gateway does not start
 {{- end }}

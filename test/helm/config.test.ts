@@ -19,7 +19,7 @@ t.test('the chart adds where to listen', async (t) => {
     metrics: { port: 9090 },
     admin: { port: 8081 },
   })
-  t.equal(parseConfig(textOf({}), 'the ConfigMap', { HOST: '::' }).server.host, '::', 'where there is IPv6 alone')
+  t.equal(configOf({ config: { server: { host: '::' } } }).server.host, '::', 'where there is IPv6 alone')
   t.equal(configOf({ config: { metrics: { enabled: false } } }).metrics.port, undefined)
 })
 
@@ -50,4 +50,9 @@ t.test('all else is as it was given', async (t) => {
   t.match(providers, config.providers)
   t.match(models, config.models)
   t.equal(agents.helper?.system, config.agents.helper.system.replace('$$', '$'))
+})
+
+t.test('null leaves out what another file of values has set', async (t) => {
+  t.notMatch(textOf({ config: { store: { kind: null, url: null }, agents: null } }), /null/)
+  t.equal(configOf({ config: { server: { host: null } } }).server.host, '0.0.0.0')
 })

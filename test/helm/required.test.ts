@@ -123,6 +123,7 @@ t.test('what contradicts itself is refused in every environment', async (t) => {
     [{ ingress: { enabled: true } }, /^ingress\.hosts/],
     [{ httpRoute: { enabled: true } }, /^httpRoute\.parentRefs/],
     [{ ports: { http: 9464 } }, /^ports: http, metrics and admin must differ/],
+    [{ config: { server: { host: '127.0.0.1' } } }, /^config\.server\.host/],
     [{ config: { admin: { enabled: true } } }, /^config\.admin\.keys/],
     [
       { redis: { enabled: true }, config: { store: { kind: 'redis', url: 'redis://a' } } },
