@@ -37,7 +37,7 @@ for (const [what, { least, most, body, outputTokens }] of Object.entries(lowEsti
   t.test(`estimates that are too low: ${what}`, async (t) => {
     const worst = most - 50
     await t.test('tokens: the cap is passed by no more than the error of one request', async (t) => {
-      const cap = 6000
+      const cap = 3000
       const { replicas } = await startLimited(t, upstream, {
         key: { tokensPerMinute: cap },
         ...(outputTokens && { gateway: { outputTokens } }),
@@ -52,7 +52,7 @@ for (const [what, { least, most, body, outputTokens }] of Object.entries(lowEsti
     })
     await t.test('USD: so is the budget', async (t) => {
       const perToken = prices.input / 1_000_000
-      const cap = 6000 * perToken
+      const cap = 3000 * perToken
       const { replicas } = await startLimited(t, upstream, {
         key: { usdPerDay: cap },
         gateway: { usdPerMonth: 1.1 * cap, ...(outputTokens && { outputTokens }) },

@@ -316,6 +316,34 @@ t.test('a budget that is used up is a 429 that nobody retries', async (t) => {
   t.match(await usageOf(gateway), { today: { requests: 2, tokens: 100, usd: 0.002 } })
 })
 
+t.test('who may have to wait for what is under way only is told to try again at once', async (t) => {
+  for (const [key, unit] of [
+    [{ tokensPerMinute: 200 }, 'tokens per min \\(TPM\\)'],
+    [{ usdPerDay: 0.004 }, 'USD per day'],
+  ] as const) {
+    const { ask, client } = await limited(t, { key })
+    const gate = up.gated(['one', ' two'])
+    upstream.next(gate.behaviour)
+    gate.release(1)
+    const open = await ask({ stream: true, max_tokens: 50 })
+    const { status, text, headers } = await read(await ask({ max_tokens: 50 }))
+    t.equal(status, 429)
+    t.match(JSON.parse(String(text)), {
+      error: {
+        message: new RegExp(
+          `^What is under way for fast, by this API key, may need all that is left of ${unit}: Limit`,
+        ),
+        code: 'rate_limit_exceeded',
+      },
+    })
+    t.match(headers, { 'retry-after': '1', 'x-should-retry': undefined })
+    const retried = client.chat.completions.create({ model: 'fast', messages, max_tokens: 50 }, { maxRetries: 5 })
+    gate.release(10)
+    await open.text()
+    t.ok(await retried, 'SDKs try again by themselves')
+  }
+})
+
 t.test('a model whose price is not known is charged to no budget, and says so', async (t) => {
   const { ask } = await limited(t, { key: { usdPerMonth: 0.000_001 } })
   for (let n = 0; n < 2; n++) {
