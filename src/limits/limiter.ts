@@ -106,13 +106,13 @@ export function errorOf(applied: AppliedLimit, { tokens = 0, usd = 0 }: Actual):
 
 /** As it is told: `used` after the reservation, if it was granted. */
 export function useOf(
-  { limit, scope, cap, amount }: AppliedLimit,
+  { limit, scope, id, cap, amount }: AppliedLimit,
   used: number,
   resetMs: number,
   granted: boolean,
 ): LimitUse {
   const unit = limit === 'usd_day' || limit === 'usd_month' ? nano : 1
-  return { limit, scope, used: (granted ? used + amount : used) / unit, cap: cap / unit, resetMs }
+  return { limit, scope, id, used: (granted ? used + amount : used) / unit, cap: cap / unit, resetMs }
 }
 
 const leftOf = ({ limit, cap }: AppliedLimit, { used }: LimitUse): number =>

@@ -121,7 +121,14 @@ function entriesOf(
       : shortestWindow([targetNamed(agent.model)], parts)
     const targets = route ? targetsOf(route) : [targetNamed(agent.model)]
     entries.push({
-      ...{ model, client, contextWindow, targets, limits },
+      ...{
+        model,
+        client,
+        contextWindow,
+        targets,
+        limits,
+        asks: route && { model: route.entry.model, limits: route.entry.limits },
+      },
       ...conversationOf(agent),
       ...(capabilities ? { capabilities } : {}),
     })

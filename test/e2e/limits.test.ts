@@ -240,6 +240,25 @@ t.test('a run of an agent is one request, with the tokens and the cost of all of
   t.ok(today.tokens > 100 && today.tokens < 200 && today.usd >= 0.002, JSON.stringify(today))
 })
 
+t.test('what an agent asks counts for its model, too', async (t) => {
+  const { gateway, ask, refusals } = await limited(t, {
+    model: { requestsPerMinute: 3, tokensPerMinute: 10_000 },
+    config: { agents: { helper: { model: 'fast', limits: { requestsPerMinute: 2 } } } },
+  })
+  const uses: HookEvents['onLimits'][] = []
+  gateway.hooks.on('onLimits', (use) => uses.push(use))
+  for (let n = 0; n < 2; n++) t.equal((await read(await ask({ model: 'helper' }))).status, 200)
+  t.match(uses[1]?.uses, [
+    { limit: 'requests', scope: 'model', id: 'helper', used: 2, cap: 2 },
+    { limit: 'requests', scope: 'model', id: 'fast', used: 2, cap: 3 },
+    { limit: 'tokens', scope: 'model', id: 'fast' },
+  ])
+  t.equal((await read(await ask({ model: 'helper' }))).status, 429, 'of its own')
+  t.equal((await read(await ask())).status, 200)
+  t.equal((await read(await ask())).status, 429, 'of the model, of which the agent has taken some')
+  t.match(refusals, [{ model: 'helper' }, { model: 'fast' }])
+})
+
 /** Of the one key that has limits. */
 async function usageOf(gateway: Gateway) {
   const principal = gateway.app.authPlugin?.verify(new Headers({ authorization: `Bearer ${CLIENT_KEY}` }))
