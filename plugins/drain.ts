@@ -17,8 +17,12 @@ export interface DrainOptions {
   timeoutMs?: number
 }
 
-/** Milliseconds. By then, the usual clients have closed a connection that they do not use. */
-const longestIdleMs = 5000
+/**
+ * Milliseconds. By then, clients do not use an idle connection any more: those that heed `Keep-Alive` were told so with every
+ * answer, and others have ends of their own (5 s in Python's). A request that meets the end of its connection would be lost: what
+ * lies between them and the gateway, nginx and Envoy as well, does not send a POST twice.
+ */
+const longestIdleMs = 7000
 
 export const drain = fp<DrainOptions>(
   async (app, { timeoutMs = 60_000 }) => {
@@ -35,7 +39,7 @@ export const drain = fp<DrainOptions>(
       app.readiness.drain()
       connections.watch()
       if (delayMs > 0) await sleep(delayMs)
-      const stopSweeping = connections.sweep(Math.min(longestIdleMs, Math.max(1000, delayMs)))
+      const stopSweeping = connections.sweep(delayMs < 1000 ? 1000 : Math.min(longestIdleMs, delayMs + 2000))
       const warning = setTimeout(() => {
         const { openRequests } = app.oaiServer
         app.log.warn({ openRequests }, 'The drain timeout is over: breaking off what is open')

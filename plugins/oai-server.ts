@@ -33,6 +33,12 @@ export type OaiServerPluginOptions = Pick<
 /** RFC 9110, 7.2: a host and perhaps a port, and nothing else. Empty when the target names none. */
 const validHost = /^(?:[\w.~!$&'()*+,;=%-]*|\[[\da-f:.]+\])(?::\d*)?$/i
 
+/**
+ * Clients are told to use no connection that was idle for so long, in milliseconds, though it is kept for those that are not asked
+ * (balancers) as long as was configured. So a process that drains can soon close what is idle, and meets no request on it.
+ */
+const toldIdleMs = 5000
+
 const context = Symbol('signalbox.context')
 
 /** A request on its way to the core, with what the plugins know of it. */
@@ -94,6 +100,7 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       const headers = reply.getHeaders() as Record<string, string>
       // A client that keeps its connection is sent to look for another process.
       if (app.readiness.draining) headers.connection = 'close'
+      else if (app.server.keepAliveTimeout > toldIdleMs) headers['keep-alive'] = `timeout=${toldIdleMs / 1000}`
       raw[context] = {
         requestId: request.id,
         startedAt: performance.now() - reply.elapsedTime,

@@ -160,6 +160,8 @@ export type LimitScope = 'key' | 'model' | 'gateway'
 export interface LimitUse {
   limit: LimitName
   scope: LimitScope
+  /** Whose it is: a key's id, the name of a model or an agent; empty for the gateway's. */
+  id: string
   used: number
   cap: number
   /** Milliseconds until nothing of it is used, if nothing more is; 0 where that is not known. */

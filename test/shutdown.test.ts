@@ -290,6 +290,26 @@ t.test('a request that comes on a kept-alive connection while it drains', async 
     t.equal((await gateway.process.exited).code, 0)
   })
 
+  t.test('is served for longer than clients are told that they may use an idle one', async (t) => {
+    const gateway = await gatewayThat(t, { drainDelay: '5s' })
+    const connection = await bareConnection(t, gateway)
+    connection.write(first)
+    await connection.answers(1)
+    gateway.process.kill('SIGTERM')
+    await gateway.process.says(/Shutting down/)
+    await sleep(5500)
+    const body = JSON.stringify(ask)
+    connection.write(
+      `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    )
+    const [, told, served] = (await connection.all()).split('HTTP/1.1 ')
+    t.match(told, /keep-alive: timeout=5\r\n/i)
+    t.match(served, /^200/)
+    t.match(served, /connection: close/i)
+    t.match(served, /You said: Hello there/)
+    t.equal((await gateway.process.exited).code, 0)
+  })
+
   t.test('is served after it too, and then the connection is closed', async (t) => {
     const gateway = await gatewayThat(t, {})
     const connection = await bareConnection(t, gateway)

@@ -28,7 +28,10 @@ const ServerConfig = Type.Object(
       {
         headers: Duration('To receive a request head.', '15s'),
         request: Duration('To receive a whole request.', '60s'),
-        keepAlive: Duration('An idle connection is closed after this.', '72s'),
+        keepAlive: Duration(
+          'An idle connection is closed after this; clients are told to use none that was idle for 5s.',
+          '72s',
+        ),
         write: Duration('A client that reads nothing of its answer for this long is dropped.', '5m'),
       },
       { ...options, default: {} },

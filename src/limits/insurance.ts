@@ -22,7 +22,6 @@ export class Insurance {
   readonly #policy: Partial<Record<LimitName, OutagePolicy>>
   readonly #share: number
   readonly #local: MemoryLimiter
-  readonly #reservations = new WeakSet<Reservation>()
   /** What the store last said was spent: an outage does not begin with nothing. */
   readonly #spent = new LRUCache<string, { period: number; spent: number }>({ max: mostBudgets })
 
@@ -42,13 +41,7 @@ export class Insurance {
     if (limits.some(({ limit }) => this.#policy[limit] === 'closed')) throw failure
     const own = limits.map((limit) => this.#shareOf(limit))
     for (const limit of own) this.#remember(limit)
-    const answer = this.#local.reserveNow(own)
-    if (answer.granted) this.#reservations.add(answer)
-    return answer
-  }
-
-  has(reservation: Reservation): boolean {
-    return this.#reservations.has(reservation)
+    return this.#local.reserveNow(own)
   }
 
   settle(reservation: Reservation, actual: Actual): Promise<void> {

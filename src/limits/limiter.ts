@@ -1,5 +1,6 @@
 import type { KeyLimits } from '../auth/auth-plugin.ts'
 import type { LimitName, LimitScope, LimitUse } from '../types.ts'
+import type { Doubt } from './doubt.ts'
 
 /** One limit that a request falls under, and what the request takes of it. USD are in billionths: whole numbers add up exactly. */
 export interface AppliedLimit {
@@ -30,6 +31,8 @@ export interface Refusal {
   readonly retryAfterMs: number
   /** It takes more than the whole limit: no waiting helps. */
   readonly isTooLarge: boolean
+  /** There is room, unless what is under way comes to more than was estimated: see {@link Doubt}. */
+  readonly isInDoubt: boolean
 }
 
 /** What a request came to. Undefined where nobody knows: then the reservation stands. */
@@ -59,6 +62,8 @@ export interface KeyUsage {
  *
  * Requests and tokens are counted in a sliding window of a minute, in steps of a second of which the oldest counts as a whole: in
  * no 60 seconds more is admitted than the cap, and in the long run up to a 60th less.
+ *
+ * Where what is taken is an estimate, a cap is passed by no more than the error of one: see {@link Doubt}.
  */
 export interface Limiter {
   /** Of all requests together. */
@@ -88,16 +93,30 @@ export function differences({ limits }: Pick<Reservation, 'limits'>, { tokens, u
   })
 }
 
+/** What is taken of it is an estimate. What takes nothing is none. */
+export const isEstimate = ({ limit, amount }: AppliedLimit): boolean =>
+  amount > 0 && (limit === 'tokens' || limit === 'usd_day' || limit === 'usd_month')
+
+/** How much more a request came to than was estimated; undefined where nobody knows, or where nothing came of it. */
+export function errorOf(applied: AppliedLimit, { tokens = 0, usd = 0 }: Actual): number | undefined {
+  if (!isEstimate(applied)) return undefined
+  const actual = applied.limit === 'tokens' ? Math.ceil(tokens) : Math.round(usd * nano)
+  return actual > 0 ? actual - applied.amount : undefined
+}
+
 /** As it is told: `used` after the reservation, if it was granted. */
 export function useOf(
-  { limit, scope, cap, amount }: AppliedLimit,
+  { limit, scope, id, cap, amount }: AppliedLimit,
   used: number,
   resetMs: number,
   granted: boolean,
 ): LimitUse {
   const unit = limit === 'usd_day' || limit === 'usd_month' ? nano : 1
-  return { limit, scope, used: (granted ? used + amount : used) / unit, cap: cap / unit, resetMs }
+  return { limit, scope, id, used: (granted ? used + amount : used) / unit, cap: cap / unit, resetMs }
 }
+
+const leftOf = ({ limit, cap }: AppliedLimit, { used }: LimitUse): number =>
+  cap - (limit === 'tokens' ? used : Math.round(used * nano))
 
 /** What is not granted: by the limit that takes longest to have room. `waits`: milliseconds, 0 where there is room. */
 export function refusalOf(
@@ -107,5 +126,7 @@ export function refusalOf(
 ): Refusal {
   const isTooLarge = limits.findIndex(({ limit, amount, cap }) => limit !== 'concurrency' && amount > cap)
   const by = isTooLarge >= 0 ? isTooLarge : waits.indexOf(Math.max(...waits))
-  return { granted: false, limits, uses, by, retryAfterMs: waits[by] ?? 0, isTooLarge: isTooLarge >= 0 }
+  const [applied, use] = [limits[by], uses[by]]
+  const isInDoubt = Boolean(applied && use && isEstimate(applied) && leftOf(applied, use) >= applied.amount)
+  return { granted: false, limits, uses, by, retryAfterMs: waits[by] ?? 0, isTooLarge: isTooLarge >= 0, isInDoubt }
 }

@@ -1,9 +1,12 @@
 import { LRUCache } from 'lru-cache'
 import type { KeyLimits } from '../auth/auth-plugin.ts'
+import { aWhileMs, Doubt } from './doubt.ts'
 import {
   type Actual,
   type AppliedLimit,
   differences,
+  errorOf,
+  isEstimate,
   type KeyUsage,
   type Limiter,
   nano,
@@ -32,9 +35,6 @@ export interface MemoryLimiterOptions extends LimiterOptions {
   now?: () => number
 }
 
-/** Milliseconds after which another try at slots is worth it. */
-export const slotWaitMs = 1000
-
 /** What there is of windows, budgets and usages: the least used are forgotten beyond that. */
 const mostEntries = 100_000
 
@@ -49,6 +49,8 @@ type State = SlidingWindow | Spent
 interface Taken {
   /** Of each limit: the step, or the period, that it is counted in. */
   places: number[]
+  /** Of each limit that it is an estimate of. */
+  doubts: (Doubt | undefined)[]
 }
 
 /** Limits within this process. */
@@ -63,6 +65,7 @@ export class MemoryLimiter implements Limiter {
   /** Slots that are taken; what is kept here ends with its request. */
   readonly #slots = new Map<string, number>()
   readonly #open = new Map<string, Taken>()
+  readonly #doubts = new LRUCache<string, Doubt>({ max: mostEntries })
 
   constructor({ gateway = {}, countsUsage, defaultOutputTokens, windowMs, now = Date.now }: MemoryLimiterOptions = {}) {
     this.gateway = gateway
@@ -83,10 +86,11 @@ export class MemoryLimiter implements Limiter {
     const granted = waits.every((wait) => wait === 0)
     const before = limits.map((applied) => this.#usedOf(applied, now))
     const places = granted ? limits.map((applied) => this.#take(applied, now)) : []
+    const doubts = granted ? limits.map((applied) => this.#begun(applied)) : []
     const uses = limits.map((applied, n) => useOf(applied, before[n] ?? 0, this.#resetOf(applied, now), granted))
     if (!granted) return refusalOf(limits, uses, waits)
     const id = crypto.randomUUID()
-    this.#open.set(id, { places })
+    this.#open.set(id, { places, doubts })
     return { granted: true, id, limits, uses }
   }
 
@@ -98,6 +102,7 @@ export class MemoryLimiter implements Limiter {
     const changes = differences(reservation, actual)
     for (const [n, applied] of reservation.limits.entries()) {
       this.#correct(applied, now, taken.places[n] ?? 0, changes[n] ?? 0)
+      taken.doubts[n]?.ends(errorOf(applied, actual), now)
     }
   }
 
@@ -115,12 +120,33 @@ export class MemoryLimiter implements Limiter {
   close(): void {}
 
   #waitFor(applied: AppliedLimit, now: number): number {
+    const wait = this.#waitForRoom(applied, now)
+    if (wait > 0 || !isEstimate(applied)) return wait
+    const { amount, cap } = applied
+    return this.#usedOf(applied, now) + this.#doubtOf(applied).amount(now) + amount > cap ? aWhileMs : 0
+  }
+
+  #begun(applied: AppliedLimit): Doubt | undefined {
+    if (!isEstimate(applied)) return undefined
+    const doubt = this.#doubtOf(applied)
+    doubt.begins(applied.amount)
+    return doubt
+  }
+
+  #doubtOf(applied: AppliedLimit): Doubt {
+    const name = nameOf(applied)
+    const doubt = this.#doubts.get(name) ?? new Doubt()
+    this.#doubts.set(name, doubt)
+    return doubt
+  }
+
+  #waitForRoom(applied: AppliedLimit, now: number): number {
     const { limit, cap, amount } = applied
     if (limit === 'requests' || limit === 'tokens') {
       return this.#windowOf(applied).waitFor(now, amount, cap)
     }
     if (this.#usedOf(applied, now) + amount <= cap) return 0
-    return limit === 'concurrency' ? slotWaitMs : Math.max(1, this.#resetOf(applied, now))
+    return limit === 'concurrency' ? aWhileMs : Math.max(1, this.#resetOf(applied, now))
   }
 
   #usedOf(applied: AppliedLimit, now: number): number {

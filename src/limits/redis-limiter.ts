@@ -11,6 +11,8 @@ import {
   type Actual,
   type AppliedLimit,
   differences,
+  errorOf,
+  isEstimate,
   type KeyUsage,
   type Limiter,
   nano,
@@ -51,6 +53,13 @@ const mostUnsettled = 10_000
 /** In one slot of a cluster: see the scripts. */
 const keyOf = (name: string): string => redisKey('limit', `{limits}${name}`)
 const openKey = keyOf('open')
+const flyingKey = (limit: AppliedLimit): string => keyOf(`flying:${nameOf(limit)}`)
+
+/** Where a limit is kept, and where it is kept how wrong estimates of it are. */
+const keysOf = (limit: AppliedLimit): string[] =>
+  isEstimate(limit)
+    ? [keyOf(nameOf(limit)), keyOf(`errors:${nameOf(limit)}`), flyingKey(limit)]
+    : [keyOf(nameOf(limit))]
 const usageKey = (keyId: string): string => keyOf(`usage:${keyId}`)
 
 /** Limits for all who are connected to one Redis: one round trip before a request, and one after it. */
@@ -64,6 +73,8 @@ export class RedisLimiter implements Limiter {
   readonly #leaseMs: number
   readonly #stepMs: number
   readonly #tell: StoreListener | undefined
+  /** What Redis was asked for, and has not answered, of what this process has granted by itself. */
+  readonly #asked = new WeakMap<Reservation, Recorded>()
   #unsettled = 0
   #isClosed = false
 
@@ -90,8 +101,8 @@ export class RedisLimiter implements Limiter {
   async reserve(limits: readonly AppliedLimit[]): Promise<Reservation | Refusal> {
     const id = crypto.randomUUID()
     if (limits.length === 0) return { granted: true, id: `late:${id}`, limits, uses: [] }
-    const keys = [openKey, ...limits.map((limit) => keyOf(nameOf(limit)))]
-    const args = limits.flatMap(({ limit, cap, amount }) => [kinds[limit], cap, amount])
+    const keys = [openKey, ...limits.flatMap(keysOf)]
+    const args = limits.flatMap((one) => [kinds[one.limit], one.cap, one.amount, isEstimate(one) ? 1 : 0])
     const times = [this.#leaseMs, settleableMs, this.#stepMs, ...monthsAround(Date.now())]
     try {
       const answer = await this.#timed('reserve', (redis) =>
@@ -100,16 +111,15 @@ export class RedisLimiter implements Limiter {
       return this.#told(id, limits, answer)
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error
-      // It may have been done all the same: then it is undone, when that can be told.
-      void this.#settle({ granted: true, id, limits, uses: [], madeAt: '', month: '' }, undone)
-      return this.#insurance.reserve(limits, error)
+      return this.#reserveHere(id, limits, error)
     }
   }
 
   async settle(reservation: Reservation, actual: Actual): Promise<void> {
-    if (this.#insurance.has(reservation)) {
+    const asked = this.#asked.get(reservation)
+    if (asked) {
       await this.#insurance.settle(reservation, actual)
-      return this.#settle(afterwards(reservation), actual)
+      return this.#settle(asked, actual)
     }
     // There was nothing to take, and nobody to count for.
     if (reservation.limits.length === 0 && actual.keyId === undefined) return
@@ -144,9 +154,32 @@ export class RedisLimiter implements Limiter {
     const waits = limits.map((_, n) => at(n, 1))
     if (!granted) return refusalOf(limits, uses, waits)
     const reservation: Recorded = { granted, id, limits, uses, madeAt, month }
-    const slots = limits.filter(({ limit }) => limit === 'concurrency').map((limit) => keyOf(nameOf(limit)))
+    const slots = limits.flatMap((one) => {
+      if (one.limit === 'concurrency') return keyOf(nameOf(one))
+      return isEstimate(one) ? flyingKey(one) : []
+    })
     this.#held.hold(id, slots)
     return reservation
+  }
+
+  /**
+   * Redis may have done it all the same, and its answer only be late. Then that stands until the request is over, and is settled like
+   * any other; if not, what was spent is charged to the budgets then. Either way once.
+   */
+  #reserveHere(id: string, limits: readonly AppliedLimit[], failure: Error): Reservation | Refusal {
+    const asked: Recorded = { granted: true, id, limits, uses: [], madeAt: '', month: '' }
+    try {
+      const answer = this.#insurance.reserve(limits, failure)
+      if (answer.granted) {
+        const now = Date.now()
+        this.#asked.set(answer, { ...asked, id: `late:${id}`, madeAt: now, month: monthOf(now) })
+      } else void this.#settle(asked, undone)
+      return answer
+    } catch (error) {
+      // Nobody is served: when that can be told, it is undone.
+      void this.#settle(asked, undone)
+      throw error
+    }
   }
 
   async #settle(reservation: Recorded, actual: Actual): Promise<void> {
@@ -174,8 +207,10 @@ export class RedisLimiter implements Limiter {
     for (const [n, limit] of limits.entries()) {
       // A request that was served, or tried, is one, whatever came of it.
       if (limit.limit === 'requests' && actual !== undone) continue
-      keys.push(keyOf(nameOf(limit)))
-      args.push(kinds[limit.limit], limit.limit === 'requests' ? -limit.amount : (changes[n] ?? 0))
+      keys.push(...keysOf(limit))
+      const estimate = isEstimate(limit) ? 1 : 0
+      const change = limit.limit === 'requests' ? -limit.amount : (changes[n] ?? 0)
+      args.push(kinds[limit.limit], limit.amount, change, errorOf(limit, actual) === undefined ? estimate : 2)
     }
     try {
       await this.#timed('settle', (redis) => redis.signalboxSettle(keys.length, ...keys, ...args))
@@ -220,18 +255,6 @@ export class RedisLimiter implements Limiter {
 type Commands<Result> = Parameters<typeof RedisConnection.prototype.run<Result>>[0]
 
 const kinds = { requests: 'rate', tokens: 'rate', concurrency: 'slots', usd_day: 'day', usd_month: 'month' } as const
-
-/** What was spent in an outage is charged to the budgets when it is over. */
-const afterwards = ({ id, limits }: Reservation): Recorded => ({
-  granted: true,
-  id: `late:${id}`,
-  limits: limits
-    .filter(({ limit }) => limit === 'usd_day' || limit === 'usd_month')
-    .map((one) => ({ ...one, amount: 0 })),
-  uses: [],
-  madeAt: Date.now(),
-  month: monthOf(Date.now()),
-})
 
 /** As if it had never been. */
 const undone: Actual = { tokens: 0, usd: 0, keyId: undefined }

@@ -39,10 +39,10 @@ export class LimitUses {
     return [this.#ratio]
   }
 
-  note({ model = '', uses }: HookEvents['onLimits']): void {
-    for (const { limit, scope, used, cap, resetMs } of uses) {
+  note({ uses }: HookEvents['onLimits']): void {
+    for (const { limit, scope, id, used, cap, resetMs } of uses) {
       if (scope === 'key') continue
-      const labels = { limit, scope, model: scope === 'model' ? model : '' }
+      const labels = { limit, scope, model: scope === 'model' ? id : '' }
       const until = performance.now() + (limit === 'concurrency' ? freshMs : resetMs)
       this.#heard.set(`${limit} ${labels.model}`, { labels, ratio: used / cap, until })
     }

@@ -4,6 +4,7 @@ import { createLLM } from '../llm/create-llm.ts'
 import { createDemo } from '../llm/demo.ts'
 import { MemoryPersistence } from '../store/memory-persistence.ts'
 import type { Persistence } from '../store/persistence.ts'
+import { nameOf } from '../target.ts'
 import type { BreakerChange, LLMClient, Target } from '../types.ts'
 import { type AgentParts, agentOf, conversationOf, unknownParts } from './configured-agents.ts'
 import { withCache } from './configured-cache.ts'
@@ -34,6 +35,8 @@ export interface ConfiguredModels {
   entries: ServerEntry[]
   /** What they ask, by name. */
   providers: ReadonlyMap<string, { client: ResilientProvider; config: ProviderConfig }>
+  /** Whom they ask, each once. */
+  targets: readonly Target[]
   /** Others take their place. Their breakers tell nothing any more. */
   retire(): void
   /** Lets running calls finish, then closes the connections to the providers. */
@@ -45,35 +48,58 @@ export interface ConfiguredModels {
  *
  * @throws Error naming the provider and what it lacks, or the agents and what they name in vain
  */
-export function configuredModels(
-  { providers, models, agents = {} }: ModelsConfig,
-  parts: ModelParts = {},
-): ConfiguredModels {
-  const unknown = [...unknownParts(agents, parts)]
+export function configuredModels(config: ModelsConfig, parts: ModelParts = {}): ConfiguredModels {
+  const unknown = [...unknownParts(config.agents ?? {}, parts)]
   if (unknown.length > 0) throw new Error(unknown.join('; '))
-  const names = Object.keys(providers)
-  const clients = new Map(
-    Object.entries(providers).map(([name, provider]) => {
+  const clients: Providers = new Map()
+  const close = async (): Promise<void> => {
+    await Promise.all([...clients.values()].map(({ client }) => client.close()))
+  }
+  try {
+    for (const [name, provider] of Object.entries(config.providers)) {
       const before = parts.before?.providers.get(name)
       const asBefore = before && isDeepStrictEqual(before.config, provider)
       const client = asBefore
         ? before.client.shared()
         : new ResilientProvider(clientOf(name, provider), provider, parts.onBreaker)
-      return [name, { client, config: provider }]
-    }),
-  )
+      clients.set(name, { client, config: provider })
+    }
+    const targets = new Map<string, Target>()
+    const entries = entriesOf(config, parts, clients, (target) => targets.set(nameOf(target), target))
+    const retire = (): void => {
+      for (const { client } of clients.values()) client.retire()
+    }
+    return { entries, providers: clients, targets: [...targets.values()], retire, close }
+  } catch (error) {
+    // Those that are shared are not held by what is not there.
+    void close()
+    throw error
+  }
+}
+
+type Providers = Map<string, { client: ResilientProvider; config: ProviderConfig }>
+
+/** @param asks Hears of each target that they ask. */
+function entriesOf(
+  { providers, models, agents = {} }: ModelsConfig,
+  parts: ModelParts,
+  clients: Providers,
+  asks: (target: Target) => void,
+): ServerEntry[] {
+  const names = Object.keys(providers)
   const clientFor = (target: string, rules?: ModelRules): LLMClient => {
     const { provider, model } = targetNamed(target)
     const client = clients.get(provider)?.client
     if (!client) throw new Error(`provider of "${target}" is not configured`)
     const asked = client.target(model, rules)
+    asks({ provider, model })
     return parts.targetSwitch?.guarded(asked, { provider, model }) ?? asked
   }
   const plans: NonNullable<Config['models']> =
     models ?? Object.fromEntries(names.map((name) => [`${name}/*`, { targets: [{ model: `${name}/*` }] }]))
   const entries: ServerEntry[] =
     names.length === 0
-      ? [{ model: 'demo/echo', client: demoOf(parts), capabilities: { demo: true } }]
+      ? [{ model: 'demo/echo', client: demoOf(parts, asks), capabilities: { demo: true } }]
       : Object.entries(plans).map(([model, { targets, limits, capabilities, ...rules }]) => {
           const client = plan({
             targets: targets.map(({ model: target, ...share }) => ({ client: clientFor(target, rules), ...share })),
@@ -95,32 +121,31 @@ export function configuredModels(
       : shortestWindow([targetNamed(agent.model)], parts)
     const targets = route ? targetsOf(route) : [targetNamed(agent.model)]
     entries.push({
-      ...{ model, client, contextWindow, targets, limits },
+      ...{
+        model,
+        client,
+        contextWindow,
+        targets,
+        limits,
+        asks: route && { model: route.entry.model, limits: route.entry.limits },
+      },
       ...conversationOf(agent),
       ...(capabilities ? { capabilities } : {}),
     })
   }
   const { cacheStore = new MemoryPersistence() } = parts
   // Agents ask models themselves, without their caches: a step that was taken before would be taken again.
-  const withCaches = entries.map((entry) => {
+  return entries.map((entry) => {
     const plan = plans[entry.model]
     return plan ? { ...entry, client: withCache(entry.client, entry.model, plan, providers, cacheStore) } : entry
   })
-  return {
-    entries: withCaches,
-    providers: clients,
-    retire() {
-      for (const { client } of clients.values()) client.retire()
-    },
-    async close() {
-      await Promise.all([...clients.values()].map(({ client }) => client.close()))
-    },
-  }
 }
 
-function demoOf({ targetSwitch }: ModelParts): LLMClient {
+function demoOf({ targetSwitch }: ModelParts, asks: (target: Target) => void): LLMClient {
   const demo = createDemo()
-  return targetSwitch?.guarded(demo, { provider: demo.provider, model: demo.model }) ?? demo
+  const target = { provider: demo.provider, model: demo.model }
+  asks(target)
+  return targetSwitch?.guarded(demo, target) ?? demo
 }
 
 /** One client, and so one pool of connections, for all models of a provider. */

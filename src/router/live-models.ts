@@ -15,6 +15,7 @@ export class LiveModels {
     this.#parts = parts
     this.#models = configuredModels(config, parts)
     router.replacing([], this.#models.entries)()
+    parts.targetSwitch?.know(this.#models.targets)
   }
 
   /**
@@ -34,6 +35,7 @@ export class LiveModels {
         before.retire()
         swap()
         this.#models = next
+        this.#parts.targetSwitch?.know(next.targets)
         this.#retired.add(before)
         void settled().then(() => this.#close(before))
       }

@@ -18,6 +18,8 @@ export interface ServerEntry {
   conversation?: TruncateLimits | false
   /** What all requests for it together may use. Default: no limits of its own. */
   limits?: KeyLimits | undefined
+  /** Of an agent: the model that it asks, whose limits hold for it, too. */
+  asks?: Pick<ServerEntry, 'model' | 'limits'> | undefined
   /** Whom it may ask, for an estimate of what a request will cost; `*` for the model that is asked for. Default: its client. */
   targets?: readonly Target[] | undefined
   /** Shown at `GET /v1/models`, beside what is known. */

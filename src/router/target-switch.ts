@@ -7,12 +7,17 @@ const untilAskedAgainMs = 60_000
 
 /** The targets of the configuration, and which of them an operator has taken out. */
 export class TargetSwitch {
-  readonly #targets = new Map<string, Target>()
+  #targets: ReadonlyMap<string, Target> = new Map()
   #drained: ReadonlySet<string> = new Set()
 
   /** `provider/model` of every target; of a wildcard, `provider/*`. */
   get targets(): readonly Target[] {
     return [...this.#targets.values()]
+  }
+
+  /** The configuration has these now, and no others. */
+  know(targets: Iterable<Target>): void {
+    this.#targets = new Map([...targets].map((target) => [nameOf(target), target]))
   }
 
   /** These are out now, and no others: `provider/model`, or `provider/*` for all of a provider's. */
@@ -35,7 +40,6 @@ export class TargetSwitch {
    * run included. `target`: as the configuration has it.
    */
   guarded(client: LLMClient, target: Target): LLMClient {
-    this.#targets.set(nameOf(target), target)
     const runs = new WeakSet<object>()
     const refusal = (request: { model: string }, { run }: CallOptions = {}): GatewayError | undefined => {
       if (run && runs.has(run)) return undefined

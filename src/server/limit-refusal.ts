@@ -34,6 +34,10 @@ export function limitError(refusal: Refusal, model: string): GatewayError {
   const requested = isBudget ? '' : `, Requested ${applied.amount}`
   const used = isBudget ? `${use.used.toFixed(4)} USD` : use.used
   const detail = scope === 'key' ? `: Limit ${use.cap}, Used ${used}${requested}` : ''
+  if (refusal.isInDoubt) {
+    const message = `What is under way for ${model}, by ${owners[scope]}, may need all that is left of ${names[limit]}${detail}. Please try again in ${durationText(refusal.retryAfterMs)}.`
+    return new GatewayError('tokens_limited', message, { retryAfter: refusal.retryAfterMs / 1000 })
+  }
   if (isBudget) {
     const message = `The budget of ${owners[scope]} is used up, in ${names[limit]}${detail}. Please check your plan, or wait until the next ${limit === 'usd_day' ? 'day' : 'month'} (UTC).`
     const retryAfter = String(Math.max(1, Math.ceil(refusal.retryAfterMs / 1000)))

@@ -38,6 +38,9 @@ function limitsOf({ principal }: Exchange, entry: ServerEntry | undefined, { gat
     limited.push({ scope: 'key', id: principal.keyId ?? principal.userId, limits: principal.limits })
   }
   if (entry && hasLimits(entry.limits)) limited.push({ scope: 'model', id: entry.model, limits: entry.limits })
+  // An agent is asked for, and asks a model of its own.
+  const asked = entry?.asks
+  if (asked && hasLimits(asked.limits)) limited.push({ scope: 'model', id: asked.model, limits: asked.limits })
   if (hasLimits(gateway)) limited.push({ scope: 'gateway', id: '', limits: gateway })
   return limited
 }

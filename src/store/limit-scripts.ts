@@ -21,6 +21,10 @@ declare module 'ioredis' {
  *   slots    who has one, by the time at which it is free again unless it is held
  *   budget   a hash: the `period`, by its beginning, and what is `spent` in it, in billionths of a USD
  *   usage    of a key: a hash of the `day` and the `month` and what was used in each
+ * and beside each rate of tokens, and each budget, of which requests take estimates (see src/limits/doubt.ts):
+ *   errors   a hash: the `epoch` in which it was last seen how wrong an estimate was, its `worst` error and how many were `seen`;
+ *            `worstBefore` and `seenBefore`, of the epoch before that; `largest`, the largest estimate under way
+ *   flying   who is under way, by the time at which it is taken to have died unless it is held
  * All times are those of the Redis server, in milliseconds.
  */
 
@@ -59,20 +63,38 @@ local function take(key, step, size, amount)
 end
 `
 
+/** What is known of how wrong estimates are, by now: the worst error, and how many were seen, of this epoch and the one before. */
+const errors = `
+-- An epoch is an hour.
+local epoch = math.floor(now / 3600000)
+local function errorsOf(key)
+  local known = redis.call('HMGET', key, 'epoch', 'worst', 'seen', 'worstBefore', 'seenBefore', 'largest')
+  local age, largest = epoch - tonumber(known[1] or 0), tonumber(known[6] or 0)
+  if age == 0 then return tonumber(known[2]), tonumber(known[3]), tonumber(known[4]), tonumber(known[5]), largest end
+  -- A new epoch has seen nothing; what it was of the last one is what it was before.
+  if age == 1 then return 0, 0, tonumber(known[2]), tonumber(known[3]), largest end
+  return 0, 0, 0, 0, largest
+end
+`
+
 /*
- * KEYS: open, then each limit.
+ * KEYS: open, then each limit; after one of which an estimate is taken, its errors and its flying.
  * ARGV: 1 the id of the reservation, 2 how long a slot is had without being held, 3 how long a reservation may be settled without
- * being held, 4 the length of a step, 5-8 beginnings of months, then of each limit: its kind, its cap, the amount to take.
+ * being held, 4 the length of a step, 5-8 beginnings of months, then of each limit: its kind, its cap, the amount to take, and
+ * 1 if that is an estimate.
  * All limits are asked first; only if each of them has room anything is taken.
  */
-const reserve = `${clock}
+const reserve = `${clock}${errors}
 local size = tonumber(ARGV[4])
 local step = math.floor(now / size)
 local month, monthEnd = months(5)
 local used, waits, resets, isGranted = {}, {}, {}, 1
-for n = 2, #KEYS do
-  local key, at = KEYS[n], 9 + (n - 2) * 3
-  local kind, cap, amount = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+-- Of each limit: where its keys begin, and how large the largest of its estimates under way is then.
+local places, largest, place = {}, {}, 2
+local count = (#ARGV - 8) / 4
+for n = 1, count do
+  local key, at = KEYS[place], 5 + n * 4
+  local kind, cap, amount, isEstimate = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3] == '1'
   local taken, wait, reset = 0, 0, 0
   if kind == 'rate' then
     local from
@@ -107,16 +129,33 @@ for n = 2, #KEYS do
     reset = over - now
     if taken + amount > cap then wait = reset end
   end
+  if isEstimate then
+    local errors, flying = KEYS[place + 1], KEYS[place + 2]
+    -- Who is not held any more has died: whatever it comes to, nobody will tell.
+    redis.call('ZREMRANGEBYSCORE', flying, '-inf', now)
+    local underWay = redis.call('ZCARD', flying)
+    local worst, seen, worstBefore, seenBefore, before = errorsOf(errors)
+    -- Of none under way, none is the largest.
+    if underWay == 0 then before = 0 end
+    largest[n] = math.max(amount, before)
+    local doubt = math.max(worst, worstBefore)
+    -- Fewer say nothing of what is usual: a request may come to four times its estimate.
+    if seen + seenBefore < 16 then doubt = math.max(doubt, 3 * before) end
+    -- There is room, but each of those under way may need so much more: when they are over, it is known.
+    if wait == 0 and taken + underWay * doubt + amount > cap then wait = 1000 end
+  end
   if wait > 0 then isGranted = 0 end
-  used[n - 1], waits[n - 1], resets[n - 1] = taken, wait, reset
+  used[n], waits[n], resets[n] = taken, wait, reset
+  places[n] = place
+  place = place + (isEstimate and 3 or 1)
 end
 if isGranted == 1 then
   -- Who has not been settled for so long never will be.
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
   redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
-  for n = 2, #KEYS do
-    local key, at = KEYS[n], 9 + (n - 2) * 3
+  for n = 1, count do
+    local key, at = KEYS[places[n]], 5 + n * 4
     local kind, amount = ARGV[at], tonumber(ARGV[at + 2])
     if kind == 'rate' then
       take(key, step, size, amount)
@@ -126,14 +165,21 @@ if isGranted == 1 then
     else
       local period, over = day, day + 86400000
       if kind == 'month' then period, over = month, monthEnd end
-      redis.call('HSET', key, 'period', period, 'spent', used[n - 1] + amount)
+      redis.call('HSET', key, 'period', period, 'spent', used[n] + amount)
       redis.call('PEXPIREAT', key, over)
+    end
+    if ARGV[at + 3] == '1' then
+      local errors, flying = KEYS[places[n] + 1], KEYS[places[n] + 2]
+      redis.call('ZADD', flying, now + ARGV[2], ARGV[1])
+      redis.call('PEXPIRE', flying, ARGV[2])
+      redis.call('HSET', errors, 'largest', largest[n])
+      redis.call('PEXPIRE', errors, 7200000)
     end
   end
 end
 -- Each limit has three numbers: used before, wait, reset.
 local answer = { isGranted, now, month }
-for n = 1, #KEYS - 1 do
+for n = 1, count do
   answer[#answer + 1] = used[n]
   answer[#answer + 1] = waits[n]
   answer[#answer + 1] = resets[n]
@@ -142,31 +188,37 @@ return answer
 `
 
 /*
- * KEYS: open, the usage of the key, then each limit.
- * ARGV: 1 the id of the reservation, with `late:` before it where there was none, 2 the length of a step, 3 when it was made, 4 the beginning of the month in which
- * it was, both empty where nobody has heard of it, 5 how long usage is kept, 6-9 beginnings of months, 10 how many requests to count (0 for nobody), 11 tokens, 12 billionths
- * of a USD, 13 how long a reservation may be settled without being held, then of each limit: its kind, and how much more than
- * reserved was taken, or less.
+ * KEYS: open, the usage of the key, then each limit; after one of which an estimate was taken, its errors and its flying.
+ * ARGV: 1 the id of the reservation, with `late:` before it where nobody has heard whether it was granted, and the request was served all the same; 2 the length of a
+ * step, 3 when it was made, 4 the beginning of the month in which it was, both empty where nobody has heard of it, 5 how long usage is kept, 6-9 beginnings of months,
+ * 10 how many requests to count (0 for nobody), 11 tokens, 12 billionths of a USD, 13 how long a reservation may be settled without being held, then of each limit: its
+ * kind, what was reserved, how much more than that was taken, or less, and whether it is an estimate: 0, or 1, or 2 if it was seen how wrong it was.
  */
-const settle = `${clock}
--- Only once; and not after a Redis that has lost everything, which knows nothing of it.
-local openUntil = redis.call('ZSCORE', KEYS[1], ARGV[1])
+const settle = `${clock}${errors}
 local isLate = string.sub(ARGV[1], 1, 5) == 'late:'
-local isOpen
+local id = isLate and string.sub(ARGV[1], 6) or ARGV[1]
+local openUntil = redis.call('ZSCORE', KEYS[1], id)
+local isReserved = redis.call('ZREM', KEYS[1], id) == 1
+-- Only once; and not after a Redis that has lost everything, which knows nothing of it.
+local isOpen = isReserved
 if isLate then
-  -- Nobody has reserved anything: that it is settled is kept for a while instead.
+  -- It may have been reserved, or not: that it is settled is kept for a while.
   isOpen = redis.call('ZADD', KEYS[1], 'NX', now + ARGV[13], ARGV[1]) == 1
   redis.call('PEXPIRE', KEYS[1], ARGV[13])
-else
-  isOpen = redis.call('ZREM', KEYS[1], ARGV[1]) == 1
 end
-local size, madeAt = tonumber(ARGV[2]), tonumber(ARGV[3]) or (openUntil or now) - ARGV[13]
+local size, madeAt, monthBegan = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+-- By the clock of Redis, where that is known.
+if isReserved and (isLate or not madeAt) then madeAt, monthBegan = openUntil - ARGV[13], nil end
+madeAt = madeAt or now
 local step = math.floor(now / size)
-for n = 3, #KEYS do
-  local key, at = KEYS[n], 14 + (n - 3) * 2
-  local kind, difference = ARGV[at], tonumber(ARGV[at + 1])
+local place = 3
+for at = 14, #ARGV, 4 do
+  local key, kind, isEstimate = KEYS[place], ARGV[at], ARGV[at + 3] ~= '0'
+  local difference = tonumber(ARGV[at + 2])
+  -- Of what was not reserved all is more; a minute, or a slot, that nobody has asked for is over.
+  if not isReserved then difference = (kind == 'day' or kind == 'month') and difference + ARGV[at + 1] or 0 end
   if kind == 'slots' then
-    redis.call('ZREM', key, ARGV[1])
+    redis.call('ZREM', key, id)
   elseif isOpen and difference ~= 0 and kind == 'rate' then
     window(key, step)
     local made = math.floor(madeAt / size)
@@ -180,7 +232,7 @@ for n = 3, #KEYS do
   elseif isOpen and difference ~= 0 then
     -- It belongs to the period that it was made in.
     local period = madeAt - madeAt % 86400000
-    if kind == 'month' then period = tonumber(ARGV[4]) or months(6) end
+    if kind == 'month' then period = monthBegan or months(6) end
     if tonumber(redis.call('HGET', key, 'period') or 0) == period then
       redis.call('HINCRBY', key, 'spent', difference)
     elseif isLate then
@@ -194,6 +246,17 @@ for n = 3, #KEYS do
       end
     end
   end
+  if isEstimate then
+    local errors, flying = KEYS[place + 1], KEYS[place + 2]
+    redis.call('ZREM', flying, id)
+    if isReserved and ARGV[at + 3] == '2' then
+      local worst, seen, worstBefore, seenBefore = errorsOf(errors)
+      redis.call('HSET', errors, 'epoch', epoch, 'worst', math.max(worst, difference), 'seen', seen + 1,
+        'worstBefore', worstBefore, 'seenBefore', seenBefore)
+      redis.call('PEXPIRE', errors, 7200000)
+    end
+  end
+  place = place + (isEstimate and 3 or 1)
 end
 if not isOpen then return 0 end
 if ARGV[10] ~= '0' then

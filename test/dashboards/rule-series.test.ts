@@ -31,6 +31,7 @@ const gateway = await startGateway(t, {
   },
   config: {
     auth: { keys: [{ key: CLIENT_KEY, user: 'ann' }] },
+    admin: { enabled: true, keys: [{ name: 'operator', key: 'sk-operator-of-the-test-0123456789' }] },
     models: { fast: { targets: [{ model: 'openai/small' }], limits: { requestsPerMinute: 1000 } } },
     agents: { guarded: { model: 'fast', guardrails: ['broken'] } },
     catalog: { 'openai/small': { prices: { input: 1, output: 10 } } },
@@ -53,6 +54,7 @@ upstream.next(up.dropAfter(2))
 await ask({ stream: true })
 await ask({}, { authorization: 'Bearer sk-wrong' })
 await ask({ model: 'guarded' })
+await (await fetch(`${gateway.url}/admin/v1/keys`, { headers: { authorization: 'Bearer sk-guessed' } })).text()
 await redis.kill()
 await ask({}, turn)
 await eventually(() => gateway.app.oaiServer.openRequests === 0)

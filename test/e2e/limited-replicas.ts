@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { startRedis } from '../redis.ts'
 import type { RedisServer } from '../redis-server.ts'
@@ -36,12 +37,16 @@ export async function startLimited(
   return { redis, replicas: pairs.flat() }
 }
 
+export interface Answered {
+  status: number
+  /** Of an error. */
+  code: string
+  /** Seconds. */
+  retryAfter: number
+}
+
 /** How it was answered. */
-export async function ask(
-  { url }: Replica,
-  body: Json = {},
-  signal?: AbortSignal,
-): Promise<{ status: number; code: string }> {
+export async function ask({ url }: Replica, body: Json = {}, signal?: AbortSignal): Promise<Answered> {
   const answer = await fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
@@ -54,5 +59,41 @@ export async function ask(
     ...(signal && { signal }),
   })
   const text = await answer.text()
-  return { status: answer.status, code: answer.status === 200 ? '' : JSON.parse(text).error.code }
+  const code = answer.status === 200 ? '' : JSON.parse(text).error.code
+  return { status: answer.status, code, retryAfter: Number(answer.headers.get('retry-after') ?? 0) }
+}
+
+/** At each process. */
+export const callers = 100
+
+/**
+ * All callers of all processes, each so many times; half of them are streamed to. Who is told that it is a matter of a moment
+ * comes again after that, as the clients of OpenAI do.
+ */
+export async function storm(
+  replicas: readonly Replica[],
+  times: number,
+  body: Json = {},
+): Promise<{ ok: number; codes: Set<string> }> {
+  const answers = await Promise.all(
+    replicas.flatMap((replica) =>
+      Array.from({ length: callers }, async (_, n) => {
+        const own: Answered[] = []
+        for (let turn = 0; turn < times; ) {
+          const answer = await ask(replica, { stream: n % 2 === 0, ...body })
+          own.push(answer)
+          if (answer.status === 429 && answer.retryAfter === 1) await sleep(1000)
+          else turn++
+        }
+        return own
+      }),
+    ),
+  )
+  const all = answers.flat()
+  const bad = all.find(({ status }) => status !== 200 && status !== 429)
+  if (bad) throw new Error(`answered ${bad.status} ${bad.code}`)
+  return {
+    ok: all.filter(({ status }) => status === 200).length,
+    codes: new Set(all.filter(({ status, retryAfter }) => status === 429 && retryAfter > 1).map(({ code }) => code)),
+  }
 }

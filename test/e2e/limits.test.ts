@@ -240,6 +240,25 @@ t.test('a run of an agent is one request, with the tokens and the cost of all of
   t.ok(today.tokens > 100 && today.tokens < 200 && today.usd >= 0.002, JSON.stringify(today))
 })
 
+t.test('what an agent asks counts for its model, too', async (t) => {
+  const { gateway, ask, refusals } = await limited(t, {
+    model: { requestsPerMinute: 3, tokensPerMinute: 10_000 },
+    config: { agents: { helper: { model: 'fast', limits: { requestsPerMinute: 2 } } } },
+  })
+  const uses: HookEvents['onLimits'][] = []
+  gateway.hooks.on('onLimits', (use) => uses.push(use))
+  for (let n = 0; n < 2; n++) t.equal((await read(await ask({ model: 'helper' }))).status, 200)
+  t.match(uses[1]?.uses, [
+    { limit: 'requests', scope: 'model', id: 'helper', used: 2, cap: 2 },
+    { limit: 'requests', scope: 'model', id: 'fast', used: 2, cap: 3 },
+    { limit: 'tokens', scope: 'model', id: 'fast' },
+  ])
+  t.equal((await read(await ask({ model: 'helper' }))).status, 429, 'of its own')
+  t.equal((await read(await ask())).status, 200)
+  t.equal((await read(await ask())).status, 429, 'of the model, of which the agent has taken some')
+  t.match(refusals, [{ model: 'helper' }, { model: 'fast' }])
+})
+
 /** Of the one key that has limits. */
 async function usageOf(gateway: Gateway) {
   const principal = gateway.app.authPlugin?.verify(new Headers({ authorization: `Bearer ${CLIENT_KEY}` }))
@@ -314,6 +333,34 @@ t.test('a budget that is used up is a 429 that nobody retries', async (t) => {
   t.equal(refusals.length, 2, 'it was tried once')
   t.match(refusals, [{ limit: 'usd_day', scope: 'key' }])
   t.match(await usageOf(gateway), { today: { requests: 2, tokens: 100, usd: 0.002 } })
+})
+
+t.test('who may have to wait for what is under way only is told to try again at once', async (t) => {
+  for (const [key, unit] of [
+    [{ tokensPerMinute: 200 }, 'tokens per min \\(TPM\\)'],
+    [{ usdPerDay: 0.004 }, 'USD per day'],
+  ] as const) {
+    const { ask, client } = await limited(t, { key })
+    const gate = up.gated(['one', ' two'])
+    upstream.next(gate.behaviour)
+    gate.release(1)
+    const open = await ask({ stream: true, max_tokens: 50 })
+    const { status, text, headers } = await read(await ask({ max_tokens: 50 }))
+    t.equal(status, 429)
+    t.match(JSON.parse(String(text)), {
+      error: {
+        message: new RegExp(
+          `^What is under way for fast, by this API key, may need all that is left of ${unit}: Limit`,
+        ),
+        code: 'rate_limit_exceeded',
+      },
+    })
+    t.match(headers, { 'retry-after': '1', 'x-should-retry': undefined })
+    const retried = client.chat.completions.create({ model: 'fast', messages, max_tokens: 50 }, { maxRetries: 5 })
+    gate.release(10)
+    await open.text()
+    t.ok(await retried, 'SDKs try again by themselves')
+  }
 })
 
 t.test('a model whose price is not known is charged to no budget, and says so', async (t) => {

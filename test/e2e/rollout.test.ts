@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import OpenAI from 'openai'
 import t from 'tap'
 import { startBalancer } from '../balancer.ts'
 import { dataOf } from '../gateway.ts'
@@ -14,7 +15,7 @@ t.teardown(() => upstream.close())
 upstream.behave(completion({ tokens: words, delayMs: 300, firstDelayMs: 20 }))
 
 t.test(
-  `${restarts} restarts under ${openStreams} open streams and steady traffic: nothing fails, nothing is cut`,
+  `${restarts} restarts under ${openStreams} open streams and steady whole answers: nothing fails, nothing is cut`,
   async (t) => {
     const cwd = t.testdir({
       'signalbox.yaml': `
@@ -58,20 +59,29 @@ t.test(
         }
       }
     }
-    const answers = async (): Promise<void> => {
+    // No retries: what fails has failed.
+    const client = new OpenAI({ baseURL: `${balancer.url}/v1`, apiKey: 'none', maxRetries: 0 })
+    /** One whole answer after another, over connections that lie idle in between: a POST that meets their end fails. */
+    const answers = async (pauseMs: number): Promise<void> => {
       while (!isOver) {
+        const startedAt = performance.now()
         try {
-          const answer = await fetch(`${balancer.url}/v1/models`)
-          await answer.text()
-          if (answer.status === 200) whole.answers += 1
-          else failures.push(`answer: ${answer.status}`)
+          const answer = await client.chat.completions.create({
+            model: 'up/m',
+            messages: [{ role: 'user', content: 'hello' }],
+          })
+          const { content } = answer.choices[0]?.message ?? {}
+          if (content === words.join('')) whole.answers += 1
+          else failures.push(`answer: ${JSON.stringify(answer)}`)
         } catch (error) {
-          failures.push(`answer: ${error} ${(error as Error).cause}`)
+          const tookMs = Math.round(performance.now() - startedAt)
+          failures.push(`answer ${n}, after ${pauseMs} ms idle: ${tookMs} ms: ${error} ${(error as Error).cause}`)
         }
-        await sleep(40)
+        await sleep(pauseMs)
       }
     }
-    const traffic = [...Array.from({ length: openStreams }, streams), ...Array.from({ length: 10 }, answers)]
+    const pauses = [0, 0, 40, 40, 40, 40, 200, 200, 500, 500, 1000, 1000, 2000, 3000, 4000, 4500]
+    const traffic = [...Array.from({ length: openStreams }, streams), ...pauses.map(answers)]
     while (open < openStreams * 0.8) await sleep(20)
 
     const exits: Promise<{ code: number | null; stdout: string }>[] = []

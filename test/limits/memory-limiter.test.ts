@@ -12,28 +12,28 @@ function timed(start: string) {
 
 t.test('a minute is sixty seconds, and the step in which it began', async (t) => {
   const { clock, limiter } = timed('2026-03-01T12:00:00.700Z')
-  await granted(limiter, limit('tokens', 10, 7))
+  await granted(limiter, limit('requests', 10, 7))
   clock.now += 20_000
-  await granted(limiter, limit('tokens', 10, 3))
-  t.match(await refused(limiter, limit('tokens', 10, 4)), { retryAfterMs: 40_300 })
-  t.match(await refused(limiter, limit('tokens', 10, 8)), { retryAfterMs: 60_300 })
+  await granted(limiter, limit('requests', 10, 3))
+  t.match(await refused(limiter, limit('requests', 10, 4)), { retryAfterMs: 40_300 })
+  t.match(await refused(limiter, limit('requests', 10, 8)), { retryAfterMs: 60_300 })
   clock.now += 40_299
-  await refused(limiter, limit('tokens', 10, 7))
+  await refused(limiter, limit('requests', 10, 7))
   clock.now += 1
-  await granted(limiter, limit('tokens', 10, 7))
+  await granted(limiter, limit('requests', 10, 7))
 })
 
 t.test('a stream that takes longer than a minute gives nothing back, and owes what was more', async (t) => {
   const { clock, limiter } = timed('2026-03-01T12:00:00Z')
   const [less, more] = [
-    await granted(limiter, limit('tokens', 100, 40)),
-    await granted(limiter, limit('tokens', 100, 40)),
+    await granted(limiter, limit('tokens', 1000, 40)),
+    await granted(limiter, limit('tokens', 1000, 40)),
   ]
   clock.now += 90_000
   await limiter.settle(less, { ...nothing, tokens: 10 })
-  t.match(await granted(limiter, limit('tokens', 100, 1)), { uses: [{ used: 1 }] })
+  t.match(await granted(limiter, limit('tokens', 1000, 1)), { uses: [{ used: 1 }] })
   await limiter.settle(more, { ...nothing, tokens: 70 })
-  t.match(await granted(limiter, limit('tokens', 100, 1)), { uses: [{ used: 32 }] })
+  t.match(await granted(limiter, limit('tokens', 1000, 1)), { uses: [{ used: 32 }] })
 })
 
 t.test('a cost belongs to the day in which its request began', async (t) => {
@@ -42,15 +42,15 @@ t.test('a cost belongs to the day in which its request began', async (t) => {
   const late = await granted(limiter, ...limits)
   t.match(await refused(limiter, ...limits), { retryAfterMs: 1000 })
   clock.now += 1000
-  await granted(limiter, ...limits)
   await limiter.settle(late, { ...nothing, usd: 90e-9 })
+  await granted(limiter, ...limits)
   t.match(await refused(limiter, ...limits), { uses: [{ used: 60e-9 }, { used: 60e-9 }] }, 'not to the next one')
 })
 
 t.test('the months of a year follow each other', async (t) => {
   const { clock, limiter } = timed('2026-01-31T00:00:00Z')
   for (let month = 1; month <= 14; month++) {
-    await granted(limiter, limit('usd_month', 1))
+    await limiter.settle(await granted(limiter, limit('usd_month', 1)), { ...nothing, usd: 1e-9 })
     const { retryAfterMs } = await refused(limiter, limit('usd_month', 1))
     clock.now += retryAfterMs
     t.equal(new Date(clock.now).toISOString(), new Date(Date.UTC(2026, month)).toISOString())
@@ -67,4 +67,29 @@ t.test('usage of yesterday is not of today, but of the month', async (t) => {
   })
   clock.now += 31 * 86_400_000
   t.match(await limiter.usageOf('k'), { today: { requests: 0 }, month: { requests: 0 } })
+})
+
+t.test('how wrong estimates were is forgotten after an hour or two', async (t) => {
+  const { clock, limiter } = timed('2026-03-01T12:59:00Z')
+  const one = limit('tokens', 100, 10)
+  const isRoomForTwo = async (): Promise<boolean> => {
+    const first = await granted(limiter, one)
+    const answer = await limiter.reserve([one])
+    for (const each of [first, answer]) if (each.granted) await limiter.settle(each, { ...nothing, tokens: 10 })
+    return answer.granted
+  }
+  for (let n = 0; n < 20; n++) {
+    await limiter.settle(await granted(limiter, one), { ...nothing, tokens: n === 0 ? 95 : 10 })
+    clock.now += 61_000
+  }
+  t.notOk(await isRoomForTwo(), 'another one may be as wrong')
+  clock.now = Date.parse('2026-03-01T13:59:00Z')
+  t.notOk(await isRoomForTwo(), 'in the hour that follows as well')
+  // What the last hour has seen is enough to tell.
+  for (let n = 0; n < 20; n++) {
+    await limiter.settle(await granted(limiter, one), { ...nothing, tokens: 10 })
+    clock.now += 61_000
+  }
+  clock.now = Date.parse('2026-03-01T14:59:00Z')
+  t.ok(await isRoomForTwo())
 })

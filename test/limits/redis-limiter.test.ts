@@ -4,6 +4,7 @@ import { type LimiterOptions, RedisLimiter, type RedisLimiterOptions, type Store
 import { startCluster, startRedis } from '../redis.ts'
 import { type RedisServer, until } from '../redis-server.ts'
 import { connected, emptyPrefix, failsInTime } from '../store/redis-outages.ts'
+import { startProxy } from '../tcp-proxy.ts'
 import { granted, keepsTheContract, limit, nothing, refused } from './limiter-contract.ts'
 
 const usd = 1e9
@@ -76,7 +77,8 @@ t.test('every key runs out by itself', async (t) => {
     keyId: 'k',
   })
   const keys: string[] = JSON.parse(await server.ask('KEYS', '*'))
-  t.equal(keys.length, names.length + 2, keys.join(' '))
+  // Of three kinds of limits it is also kept how wrong estimates are, and who is under way.
+  t.equal(keys.length, names.length + 2 * 3 + 2, keys.join(' '))
   for (const key of keys) t.ok(Number(await server.ask('PTTL', key)) > 0, key)
   await limiter.settle(reservation, nothing)
 })
@@ -130,7 +132,10 @@ t.test('a process may keep a share only; what Redis last said was spent stays sp
   const limiter = await opened(t, server.url, { localShare: 0.25 })
   await granted(limiter, limit('usd_day', 100, 60))
   await server.kill()
-  for (let n = 0; n < 2; n++) await granted(limiter, limit('requests', 8), limit('usd_day', 100, 5))
+  for (let n = 0; n < 2; n++) {
+    const reservation = await granted(limiter, limit('requests', 8), limit('usd_day', 100, 5))
+    void limiter.settle(reservation, { ...nothing, usd: 5e-9 })
+  }
   t.match(await refused(limiter, limit('requests', 8)), { uses: [{ used: 2, cap: 2 }] })
   t.match(await refused(limiter, limit('usd_day', 100, 1)), { uses: [{ used: 70e-9, cap: 70e-9 }] })
 })
@@ -145,9 +150,14 @@ t.test('a limit that is closed without Redis refuses as a store that is away, in
 })
 
 /** What is used of a limit by now, for good: asked for until it is so. */
-async function comesToBe(limiter: RedisLimiter, name: 'tokens' | 'usd_day', used: number, server: RedisServer) {
+async function comesToBe(
+  limiter: RedisLimiter,
+  name: 'requests' | 'tokens' | 'usd_day',
+  used: number,
+  server: RedisServer,
+) {
   const key = `signalbox:limit:{limits}${name}:key:a`
-  const field = name === 'tokens' ? 'sum' : 'spent'
+  const field = name === 'usd_day' ? 'spent' : 'sum'
   await until(async () => (await server.ask('HGET', key, field)) === JSON.stringify(String(used)), `${name} ${used}`)
   return limiter
 }
@@ -167,17 +177,38 @@ t.test('what was reserved before an outage is settled after it', async (t) => {
   t.match(await limiter.usageOf('k'), { today: { requests: 1, tokens: 10 } }, 'once, whichever attempt it was')
 })
 
-t.test('what Redis did for nobody who heard of it is undone', async (t) => {
+t.test('what Redis did for nobody who heard of it, and nobody was served for, is undone', async (t) => {
   const server = await startRedis(t)
-  const limiter = await opened(t, server.url)
+  const limiter = await opened(t, server.url, { whenStoreIsDown: { concurrency: 'closed' } })
   await granted(limiter, limit('tokens', 100, 5), limit('requests', 9))
   server.pause()
   // It lies in the socket, and is done when Redis wakes up.
-  await granted(limiter, limit('tokens', 100, 60), limit('requests', 9))
+  await t.rejects(limiter.reserve([limit('tokens', 100, 60), limit('requests', 9), limit('concurrency', 9)]))
   server.resume()
   await comesToBe(limiter, 'tokens', 5, server)
   await until(async () => (await server.ask('ZCARD', 'signalbox:limit:{limits}open')) === '1', 'only the first is open')
-  t.match(await granted(limiter, limit('requests', 9)), { uses: [{ used: 2 }] })
+  await comesToBe(limiter, 'requests', 1, server)
+})
+
+t.test('Redis that is slow, and not away: what it reserved stands, and is settled once', async (t) => {
+  const server = await startRedis(t)
+  const proxy = await startProxy(t, server.port)
+  const limiter = await opened(t, `redis://127.0.0.1:${proxy.port}`)
+  const limits = [limit('tokens', 1000, 60), limit('usd_day', 1000, 60), limit('requests', 9)]
+  await limiter.settle(await granted(limiter, ...limits), { tokens: 5, usd: 5e-9, keyId: 'k' })
+  proxy.latencyMs = 250
+  const reservation = await granted(limiter, ...limits)
+  await comesToBe(limiter, 'usd_day', 65, server)
+  await comesToBe(limiter, 'tokens', 65, server)
+  const settled = limiter.settle(reservation, { tokens: 90, usd: 90e-9, keyId: 'k' })
+  // Each try is done, and none is heard of.
+  await sleep(1500)
+  proxy.latencyMs = 0
+  await settled
+  await comesToBe(limiter, 'usd_day', 95, server)
+  await comesToBe(limiter, 'tokens', 95, server)
+  t.match(await limiter.usageOf('k'), { today: { requests: 2, tokens: 95, usd: 95e-9 } })
+  await comesToBe(limiter, 'requests', 2, server)
 })
 
 t.test('what was spent in an outage is charged when it is over', async (t) => {

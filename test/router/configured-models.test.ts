@@ -20,6 +20,19 @@ t.test('without any provider there is the demo model, and it says that it is one
   await close()
 })
 
+t.test('models that cannot be made hold no provider of those before: when these are closed, it is', async (t) => {
+  const before = modelsOf(`providers: { lab: ${lab} }`)
+  const { providers } = parseConfig(`providers: { lab: ${lab} }`, 'the test', {})
+  const wrong = { providers, models: { fast: { targets: [{ model: 'nobody/m' }] } } }
+  t.throws(() => configuredModels(wrong, { before }), /provider of "nobody\/m" is not configured/)
+  const asked = async (): Promise<void> => {
+    await before.entries[0]?.client.complete({ ...ask, model: 'm' })
+  }
+  await t.resolves(asked())
+  await before.close()
+  await t.rejects(asked())
+})
+
 t.test('without models, every provider is served under its name', async (t) => {
   const { entries, close } = modelsOf(`providers: { lab: ${lab}, other: ${lab} }`)
   t.teardown(close)

@@ -1,7 +1,10 @@
 import t from 'tap'
 import { type CallOptions, createDemo, GatewayError, type LLMClient, weighted } from '../../src/index.ts'
 import { configuredModels } from '../../src/router/configured-models.ts'
+import { LiveModels } from '../../src/router/live-models.ts'
+import { ModelRouter } from '../../src/router/model-router.ts'
 import { TargetSwitch } from '../../src/router/target-switch.ts'
+import { nameOf } from '../../src/target.ts'
 
 const asking = (model: string) => ({ model, messages: [{ role: 'user' as const, content: 'hi' }] })
 
@@ -91,8 +94,8 @@ t.test('a provider is taken out as a whole, and of a wildcard one model', async 
 
 t.test('what can be taken out', async (t) => {
   const targets = new TargetSwitch()
-  targets.guarded(able('openai'), { provider: 'openai', model: 'small' })
-  targets.guarded(able('lab'), { provider: 'lab', model: '*' })
+  const lab = { provider: 'lab', model: '*' }
+  targets.know([{ provider: 'openai', model: 'small' }, lab])
   const has = (provider: string, model: string) => targets.has({ provider, model })
   t.strictSame(targets.targets, [
     { provider: 'openai', model: 'small' },
@@ -100,6 +103,9 @@ t.test('what can be taken out', async (t) => {
   ])
   t.strictSame([has('openai', 'small'), has('openai', '*'), has('lab', '*'), has('lab', 'x')], [true, true, true, true])
   t.strictSame([has('openai', 'large'), has('nobody', '*')], [false, false])
+  targets.know([lab])
+  t.strictSame(targets.targets, [lab], 'what another configuration has not is not there any more')
+  t.notOk(has('openai', 'small'))
 })
 
 t.test('a run that has begun ends there', async (t) => {
@@ -143,11 +149,24 @@ t.test('the targets of the configuration, those of agents among them', async (t)
     { targetSwitch },
   )
   t.teardown(() => models.close())
-  t.strictSame(
-    targetSwitch.targets.map(({ provider, model }) => `${provider}/${model}`),
-    ['lab/a', 'other/b/c', 'lab/own'],
-  )
-  const demo = new TargetSwitch()
-  configuredModels({ providers: {} }, { targetSwitch: demo })
-  t.strictSame(demo.targets, [{ provider: 'demo', model: 'echo' }])
+  t.strictSame(models.targets.map(nameOf), ['lab/a', 'other/b/c', 'lab/own'])
+  t.strictSame(configuredModels({ providers: {} }).targets, [{ provider: 'demo', model: 'echo' }])
+})
+
+t.test('what a reload has removed is not there any more, once it is in force', async (t) => {
+  const targetSwitch = new TargetSwitch()
+  const known = (): string[] => targetSwitch.targets.map(nameOf)
+  const lab = { kind: 'openai-compatible', baseURL: 'http://127.0.0.1:1/v1' }
+  const asking = (...models: string[]) => ({
+    providers: { lab },
+    models: { fast: { targets: models.map((model) => ({ model })) } },
+  })
+  const live = new LiveModels(new ModelRouter(), asking('lab/a', 'lab/b'), { targetSwitch })
+  t.teardown(() => live.close())
+  t.strictSame(known(), ['lab/a', 'lab/b'])
+  live.prepare(asking('lab/x'), async () => {}).discard()
+  const { commit } = live.prepare(asking('lab/b', 'lab/c'), async () => {})
+  t.strictSame(known(), ['lab/a', 'lab/b'])
+  commit()
+  t.strictSame(known(), ['lab/b', 'lab/c'])
 })

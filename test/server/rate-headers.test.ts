@@ -22,11 +22,11 @@ t.test('of several limits that is told of which least is left; others have no he
   const of = { limit: 'tokens', resetMs: 60_000 } as const
   t.strictSame(
     rateHeaders([
-      { ...of, scope: 'key', used: 10, cap: 100 },
-      { ...of, scope: 'model', used: 950, cap: 1000 },
-      { ...of, scope: 'gateway', used: 10, cap: 1000 },
-      { limit: 'usd_day', scope: 'key', used: 1, cap: 1, resetMs: 1 },
-      { limit: 'concurrency', scope: 'key', used: 1, cap: 1, resetMs: 1 },
+      { ...of, scope: 'key', id: 'x', used: 10, cap: 100 },
+      { ...of, scope: 'model', id: 'x', used: 950, cap: 1000 },
+      { ...of, scope: 'gateway', id: 'x', used: 10, cap: 1000 },
+      { limit: 'usd_day', scope: 'key', id: 'x', used: 1, cap: 1, resetMs: 1 },
+      { limit: 'concurrency', scope: 'key', id: 'x', used: 1, cap: 1, resetMs: 1 },
     ]),
     {
       'x-ratelimit-limit-tokens': '1000',
@@ -38,6 +38,6 @@ t.test('of several limits that is told of which least is left; others have no he
 })
 
 t.test('what is owed is not less than nothing', async (t) => {
-  const uses = [{ limit: 'tokens', scope: 'key', used: 120, cap: 100, resetMs: 0 } as const]
+  const uses = [{ limit: 'tokens', scope: 'key', id: 'x', used: 120, cap: 100, resetMs: 0 } as const]
   t.match(rateHeaders(uses), { 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '0s' })
 })
