@@ -1,6 +1,6 @@
 # Where it is built: Node 24 with npm, a POSIX shell and find.
 ARG BUILD_BASE=docker.io/library/node:24-trixie-slim
-# Where it runs: `node` on the PATH or in /nodejs/bin, CA certificates, no shell. For a release pin it: --build-arg BASE=…@sha256:…
+# Where it runs: `node` on the PATH or in /nodejs/bin, CA certificates, no shell. The tag moves; to build the same again: --build-arg BASE=…@sha256:…
 ARG BASE=gcr.io/distroless/nodejs24-debian13:nonroot
 
 # What is built is JavaScript, the same for every platform: it is built on the builder's own.
@@ -42,6 +42,7 @@ ARG CREATED=
 LABEL org.opencontainers.image.title="Signalbox" \
   org.opencontainers.image.description="A cluster-wide LLM gateway: the OpenAI API on the front, any LLM behind it." \
   org.opencontainers.image.licenses="MIT" \
+  org.opencontainers.image.source="https://github.com/signalbox/signalbox" \
   org.opencontainers.image.version="${VERSION}" \
   org.opencontainers.image.revision="${REVISION}" \
   org.opencontainers.image.created="${CREATED}" \

@@ -17,20 +17,31 @@ import { unknownParts } from './router/configured-agents.ts'
 import { configuredModels } from './router/configured-models.ts'
 import { loggable } from './server/errors.ts'
 import { started } from './stop-while-starting.ts'
+import { ownVersion } from './version.ts'
 
 const usage = `Usage: signalbox [options]
 
   --config <file>   configuration (default: $SIGNALBOX_CONFIG, then ./signalbox.yaml, then none)
   --check-config    validate the configuration and exit
   --help            show this text
+  --version         show the version
 `
 
 async function main(): Promise<void> {
   const { values: flags } = parseArgs({
-    options: { config: { type: 'string' }, 'check-config': { type: 'boolean' }, help: { type: 'boolean' } },
+    options: {
+      config: { type: 'string' },
+      'check-config': { type: 'boolean' },
+      help: { type: 'boolean' },
+      version: { type: 'boolean' },
+    },
   })
   if (flags.help) {
     process.stdout.write(usage)
+    return
+  }
+  if (flags.version) {
+    process.stdout.write(`${ownVersion()}\n`)
     return
   }
   const source = new ConfigSource({ file: flags.config, env: environment() })

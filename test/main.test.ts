@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import OpenAI from 'openai'
@@ -321,11 +322,17 @@ t.test('a port in use ends the start with a clear message', async (t) => {
   t.notMatch(stdout, /running/)
 })
 
+t.test('--version shows the version of the package and exits with 0', async (t) => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
+  const { code, stdout, stderr } = await runSignalbox(t, { cwd: t.testdir(), args: ['--version'] }).exited
+  t.match({ code, stdout, stderr }, { code: 0, stdout: `${version}\n`, stderr: '' })
+})
+
 t.test('--help shows how it is started and exits with 0', async (t) => {
   const { code, stdout, stderr } = await runSignalbox(t, { cwd: t.testdir(), args: ['--help'] }).exited
   t.equal(code, 0)
   t.match(stdout, /^Usage: signalbox/)
-  for (const word of ['--config', '--check-config', '--help', 'SIGNALBOX_CONFIG', 'signalbox.yaml']) {
+  for (const word of ['--config', '--check-config', '--help', '--version', 'SIGNALBOX_CONFIG', 'signalbox.yaml']) {
     t.match(stdout, word)
   }
   t.equal(stderr, '')

@@ -23,7 +23,8 @@ function blocksOf(markdown: string): Block[] {
   }))
 }
 
-const blocks = blocksOf(readFileSync(join(root, 'README.md'), 'utf8'))
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const blocks = blocksOf(readme)
 const curls = blocks.filter(({ language, code }) => language === 'sh' && /\bcurl\b/.test(code))
 const modules = blocks.filter(({ language, marked }) => language === 'ts' && marked)
 
@@ -83,3 +84,20 @@ for (const { code, line } of modules) {
     t.not(stdout, '', 'it shows something')
   })
 }
+
+t.test('its contents name each section, and each link within it leads to one', async (t) => {
+  // As GitHub makes them: lower case, without punctuation, spaces as dashes.
+  const anchorOf = (heading: string): string =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} -]/gu, '')
+      .replaceAll(' ', '-')
+  const prose = readme.replaceAll(/^ *```[\s\S]*?^ *```$/gm, '')
+  const headings = [...prose.matchAll(/^(#{2,}) (.+)$/gm)].map(([, level, heading = '']) => ({ level, heading }))
+  const [contents = ''] = prose.split('\n## ')
+  const sections = headings.filter(({ level }) => level === '##')
+  t.ok(sections.length > 10)
+  for (const { heading } of sections) t.ok(contents.includes(`[${heading}](#${anchorOf(heading)})`), heading)
+  const anchors = headings.map(({ heading }) => anchorOf(heading))
+  for (const [link, anchor = ''] of prose.matchAll(/\]\(#([^)]+)\)/g)) t.ok(anchors.includes(anchor), link)
+})

@@ -97,12 +97,12 @@ t.test('the workflow ci does all that .ci/run does', async (t) => {
   t.same([...new Set(said)].sort(), [...new Set(own)].sort())
 })
 
-t.test('dependabot keeps packages, actions and the base of the image', async (t) => {
+t.test('dependabot keeps packages and actions', async (t) => {
   const { updates } = parse(readFileSync(join(root, '.github/dependabot.yml'), 'utf8')) as {
     updates: { 'package-ecosystem': string; directory: string }[]
   }
   t.same(
     updates.map((update) => update['package-ecosystem']),
-    ['npm', 'github-actions', 'docker'],
+    ['npm', 'github-actions'],
   )
 })

@@ -29,9 +29,12 @@ export class Buildah {
 
   constructor(t: Owner) {
     t.teardown(async () => {
-      await this.run('rm', '--all')
-      await this.run('rmi', '--all', '--force')
-      rmSync(this.directory, { recursive: true, force: true })
+      try {
+        await this.run('rm', '--all')
+        await this.run('rmi', '--all', '--force')
+      } finally {
+        rmSync(this.directory, { recursive: true, force: true })
+      }
     })
   }
 

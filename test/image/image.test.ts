@@ -63,6 +63,7 @@ t.test('the image', { skip }, async (t) => {
     t.match(image.config.Labels, {
       'org.opencontainers.image.title': 'Signalbox',
       'org.opencontainers.image.licenses': 'MIT',
+      'org.opencontainers.image.source': 'https://github.com/signalbox/signalbox',
       'org.opencontainers.image.version': '1.2.3',
       'org.opencontainers.image.revision': 'abc',
       'org.opencontainers.image.created': '2026-01-02T03:04:05Z',
