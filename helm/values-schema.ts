@@ -183,7 +183,8 @@ export const ChartValues = Values({
     clients: Peers,
     prometheus: Peers,
     admin: Peers,
-    dns: ToPorts,
+    // None would be all, of what is link-local too: the metadata of a cloud.
+    dns: Values({ to: Peers, ports: Type.Array(Port, { minItems: 1 }) }),
     providers: ToPorts,
     redis: ToPorts,
     collector: ToPorts,
@@ -228,6 +229,8 @@ export const ChartValues = Values({
     model: Type.String(),
     clientKey: Values({ existingSecret: ObjectName, key: Type.String() }),
   }),
+  /** For the `condition` of a chart that this one is a part of. */
+  enabled: Type.Boolean(),
   global: Anything,
 })
 

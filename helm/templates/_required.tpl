@@ -74,6 +74,9 @@
 {{- if and .Values.externalSecrets.enabled (not .Values.externalSecrets.env) (not .Values.externalSecrets.clientKeys) }}
 - externalSecrets.env or externalSecrets.clientKeys: without them externalSecrets.enabled makes nothing
 {{- end }}
+{{- include "signalbox.impossibleNames" . }}
+{{- include "signalbox.impossibleMonitors" . }}
+{{- include "signalbox.impossibleTests" . }}
 {{- include "signalbox.impossibleScaling" . }}
 {{- include "signalbox.impossibleExtensions" . }}
 {{- include "signalbox.unsetVariables" . }}

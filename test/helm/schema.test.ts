@@ -28,6 +28,7 @@ const refused: [path: string, value: unknown, said: RegExp][] = [
   ['ports.http', 70_000, /at '\/ports\/http': maximum: got 70,?000, want 65,?535/],
   ['service.port', '80', /at '\/service\/port': got string, want integer/],
   ['autoscaling.targetOpenStreams', 0, /at '\/autoscaling\/targetOpenStreams'/],
+  ['networkPolicy.dns.ports', [], /at '\/networkPolicy\/dns\/ports': minItems: got 0, want 1/],
   ['extraEnv', { A: 'b' }, /at '\/extraEnv': got object, want array/],
   ['extraEnv', [{ name: 'A', value: 1 }], /at '\/extraEnv\/0\/value': got number, want string/],
   ['extraEnv', [{ value: '1' }], /at '\/extraEnv\/0': missing property 'name'/],
