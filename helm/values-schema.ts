@@ -10,6 +10,7 @@ import {
   Env,
   EnvFrom,
   GoDuration,
+  Host,
   IngressRules,
   image,
   LabelValue,
@@ -89,7 +90,7 @@ export const ChartValues = Values({
     hosts: Type.Array(
       Type.Object(
         {
-          host: Type.String({ minLength: 1 }),
+          host: Host,
           paths: Type.Optional(
             Type.Array(
               Type.Object(
@@ -105,7 +106,7 @@ export const ChartValues = Values({
         closed,
       ),
     ),
-    tls: Type.Array(Values({ hosts: Type.Array(Type.String({ minLength: 1 })), secretName: ObjectName })),
+    tls: Type.Array(Values({ hosts: Type.Array(Host), secretName: ObjectName })),
   }),
   httpRoute: Values({
     enabled: Type.Boolean(),
@@ -123,7 +124,7 @@ export const ChartValues = Values({
         closed,
       ),
     ),
-    hostnames: Type.Array(Type.String({ minLength: 1 })),
+    hostnames: Type.Array(Host),
     matches: Type.Array(
       Values({
         path: Values({

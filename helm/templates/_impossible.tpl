@@ -1,5 +1,5 @@
-{{/* Names that the API server refuses, or that two objects would have: a line each. */}}
-{{- define "signalbox.impossibleNames" -}}
+{{/* What the API server refuses, of the names first, and names that two objects would have: a line each. */}}
+{{- define "signalbox.impossibleObjects" -}}
 {{- if not (regexMatch "^[a-z]" (include "signalbox.fullname" .)) }}
 - fullnameOverride: a Service's name begins with a letter, and {{ include "signalbox.fullname" . }} does not
 {{- end }}
@@ -16,6 +16,11 @@
 {{- if has $label (list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of") }}
 - {{ $name }}: {{ $label }} is the chart's own, by which its objects find each other
 {{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.strategy.rollingUpdate }}
+{{- if and (has (toString .maxSurge) (list "0" "0%")) (has (toString .maxUnavailable) (list "0" "0%")) }}
+- strategy.rollingUpdate: with no maxSurge and no maxUnavailable nothing may be replaced
 {{- end }}
 {{- end }}
 {{- if hasKey .Values "enabled" }}

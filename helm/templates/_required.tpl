@@ -74,7 +74,7 @@
 {{- if and .Values.externalSecrets.enabled (not .Values.externalSecrets.env) (not .Values.externalSecrets.clientKeys) }}
 - externalSecrets.env or externalSecrets.clientKeys: without them externalSecrets.enabled makes nothing
 {{- end }}
-{{- include "signalbox.impossibleNames" . }}
+{{- include "signalbox.impossibleObjects" . }}
 {{- include "signalbox.impossibleMonitors" . }}
 {{- include "signalbox.impossibleTests" . }}
 {{- include "signalbox.impossibleScaling" . }}

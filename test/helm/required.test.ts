@@ -141,6 +141,7 @@ t.test('what contradicts itself is refused in every environment', async (t) => {
       /^commonLabels: app\.kubernetes\.io\/name is the chart's own/,
     ],
     [{ podLabels: { 'app.kubernetes.io/part-of': 'a' } }, /^podLabels: app\.kubernetes\.io\/part-of/],
+    [{ strategy: { rollingUpdate: { maxSurge: '0%' } } }, /^strategy\.rollingUpdate: /],
     [{ enabled: false }, /^enabled: is for the condition/],
     [{ ports: { http: 9464 } }, /^ports: http, metrics and admin must differ/],
     [{ config: { server: { host: '127.0.0.1' } } }, /^config\.server\.host/],
