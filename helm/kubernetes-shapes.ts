@@ -71,13 +71,16 @@ export const VolumeMounts = Type.Array(
   Type.Object({ name: Type.String({ minLength: 1 }), mountPath: Type.String({ minLength: 1 }) }),
 )
 
-export const Probe = Values({
+const probe = {
   initialDelaySeconds: Type.Integer({ minimum: 0 }),
   periodSeconds: Seconds,
   timeoutSeconds: Seconds,
   failureThreshold: Seconds,
-  successThreshold: Seconds,
-})
+}
+
+/** Of a start or of life: one success is enough, and Kubernetes takes no other number. */
+export const Probe = Values(probe)
+export const ReadinessProbe = Values({ ...probe, successThreshold: Seconds })
 
 export const Strategy = Values({
   type: Type.Enum(['RollingUpdate', 'Recreate']),

@@ -89,6 +89,12 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
   const { stderr } = template({
     values: valuesFor('prod'),
     set: {
+      extraEnv: [
+        { name: 'GROQ_API_KEY', value: secret },
+        { name: 'OTEL_EXPORTER_OTLP_HEADERS', value: 'authorization=$(OTLP_TOKEN)' },
+        { name: 'MISTRAL_API_KEY', valueFrom: { secretKeyRef: { name: 'a', key: 'b' } } },
+        { name: 'MAX_TOKENS', value: '5' },
+      ],
       config: {
         providers: { openai: { apiKey: secret, headers: { 'x-api-key': secret, 'x-team': 'ml' } } },
         auth: { keys: [{ key: secret }] },
@@ -108,6 +114,8 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
   ]) {
     t.match(stderr, `- ${place} by reference`)
   }
+  t.match(stderr, '- extraEnv: GROQ_API_KEY by valueFrom')
+  t.notMatch(stderr, /OTEL|MISTRAL|MAX_TOKENS/)
   t.notMatch(stderr, 'x-team')
   t.notMatch(stderr, secret)
 })

@@ -31,6 +31,11 @@ const refused: [path: string, value: unknown, said: RegExp][] = [
   ['networkPolicy.dns.ports', [], /at '\/networkPolicy\/dns\/ports': minItems: got 0, want 1/],
   ['ingress.hosts', [{ host: 'https://llm.example.com' }], /at '\/ingress\/hosts\/0\/host': .* does not match pattern/],
   ['httpRoute.hostnames', ['llm.example.com:443'], /at '\/httpRoute\/hostnames\/0': .* does not match pattern/],
+  [
+    'probes.liveness.successThreshold',
+    2,
+    /at '\/probes\/liveness': additional properties 'successThreshold' not allowed/,
+  ],
   ['extraEnv', { A: 'b' }, /at '\/extraEnv': got object, want array/],
   ['extraEnv', [{ name: 'A', value: 1 }], /at '\/extraEnv\/0\/value': got number, want string/],
   ['extraEnv', [{ value: '1' }], /at '\/extraEnv\/0': missing property 'name'/],
