@@ -29,6 +29,12 @@ export const Name = Type.String({ maxLength: 63, pattern: '^([a-z0-9]([-a-z0-9]*
 /** The name of an object that is not a label: dots, too, or nothing. */
 export const ObjectName = Type.String({ maxLength: 253, pattern: '^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$' })
 
+/** A host as an Ingress has it: no scheme, no port; the first part may be `*`. */
+export const Host = Type.String({
+  maxLength: 253,
+  pattern: '^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$',
+})
+
 export const LabelValue = Type.String({ maxLength: 63, pattern: '^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$' })
 
 export const PullPolicy = Type.Enum(['Always', 'IfNotPresent', 'Never'])
@@ -65,13 +71,16 @@ export const VolumeMounts = Type.Array(
   Type.Object({ name: Type.String({ minLength: 1 }), mountPath: Type.String({ minLength: 1 }) }),
 )
 
-export const Probe = Values({
+const probe = {
   initialDelaySeconds: Type.Integer({ minimum: 0 }),
   periodSeconds: Seconds,
   timeoutSeconds: Seconds,
   failureThreshold: Seconds,
-  successThreshold: Seconds,
-})
+}
+
+/** Of a start or of life: one success is enough, and Kubernetes takes no other number. */
+export const Probe = Values(probe)
+export const ReadinessProbe = Values({ ...probe, successThreshold: Seconds })
 
 export const Strategy = Values({
   type: Type.Enum(['RollingUpdate', 'Recreate']),

@@ -10,6 +10,7 @@ import {
   Env,
   EnvFrom,
   GoDuration,
+  Host,
   IngressRules,
   image,
   LabelValue,
@@ -23,6 +24,7 @@ import {
   Probe,
   PrometheusDuration,
   PullPolicy,
+  ReadinessProbe,
   Relabelings,
   Resources,
   ScalingBehavior,
@@ -89,7 +91,7 @@ export const ChartValues = Values({
     hosts: Type.Array(
       Type.Object(
         {
-          host: Type.String({ minLength: 1 }),
+          host: Host,
           paths: Type.Optional(
             Type.Array(
               Type.Object(
@@ -105,7 +107,7 @@ export const ChartValues = Values({
         closed,
       ),
     ),
-    tls: Type.Array(Values({ hosts: Type.Array(Type.String({ minLength: 1 })), secretName: ObjectName })),
+    tls: Type.Array(Values({ hosts: Type.Array(Host), secretName: ObjectName })),
   }),
   httpRoute: Values({
     enabled: Type.Boolean(),
@@ -123,7 +125,7 @@ export const ChartValues = Values({
         closed,
       ),
     ),
-    hostnames: Type.Array(Type.String({ minLength: 1 })),
+    hostnames: Type.Array(Host),
     matches: Type.Array(
       Values({
         path: Values({
@@ -183,7 +185,8 @@ export const ChartValues = Values({
     clients: Peers,
     prometheus: Peers,
     admin: Peers,
-    dns: ToPorts,
+    // None would be all, of what is link-local too: the metadata of a cloud.
+    dns: Values({ to: Peers, ports: Type.Array(Port, { minItems: 1 }) }),
     providers: ToPorts,
     redis: ToPorts,
     collector: ToPorts,
@@ -206,7 +209,7 @@ export const ChartValues = Values({
     auth: Type.Boolean(),
   }),
   preStopSeconds: Type.Integer({ minimum: 0 }),
-  probes: Values({ startup: Probe, liveness: Probe, readiness: Probe }),
+  probes: Values({ startup: Probe, liveness: Probe, readiness: ReadinessProbe }),
   strategy: Strategy,
   revisionHistoryLimit: Type.Integer({ minimum: 0 }),
   podSecurityContext: PodSecurityContext,
@@ -228,6 +231,8 @@ export const ChartValues = Values({
     model: Type.String(),
     clientKey: Values({ existingSecret: ObjectName, key: Type.String() }),
   }),
+  /** For the `condition` of a chart that this one is a part of. */
+  enabled: Type.Boolean(),
   global: Anything,
 })
 

@@ -74,6 +74,9 @@
 {{- if and .Values.externalSecrets.enabled (not .Values.externalSecrets.env) (not .Values.externalSecrets.clientKeys) }}
 - externalSecrets.env or externalSecrets.clientKeys: without them externalSecrets.enabled makes nothing
 {{- end }}
+{{- include "signalbox.impossibleObjects" . }}
+{{- include "signalbox.impossibleMonitors" . }}
+{{- include "signalbox.impossibleTests" . }}
 {{- include "signalbox.impossibleScaling" . }}
 {{- include "signalbox.impossibleExtensions" . }}
 {{- include "signalbox.unsetVariables" . }}
@@ -180,6 +183,11 @@
 {{- $open = append $open (list "config.store.tls.key" ((.Values.config.store).tls).key) }}
 {{- $url := toString (.Values.config.store).url }}
 {{- $open = append $open (list "config.store.url" (regexFind "://[^/@]*:[^/@]+@" $url)) }}
+{{- range .Values.extraEnv }}
+{{- if and .value (regexMatch "(?i)(key|token|secret|password)$|_HEADERS$" .name) (not (contains "$(" .value)) }}
+- extraEnv: {{ .name }} by valueFrom, or in the Secret of secrets.env: as it is, whoever may read the Deployment reads it
+{{- end }}
+{{- end }}
 {{- range $open }}
 {{- $secret := index . 1 }}
 {{- if and $secret (not (contains "${" $secret)) }}

@@ -10,6 +10,9 @@
 {{- if and .enabled (not (or $asksPrometheus .targetCPUUtilizationPercentage .triggers)) }}
 - keda.targetInFlightRequests, targetOpenStreams, targetCPUUtilizationPercentage or triggers: without one keda.enabled has nothing to scale by
 {{- end }}
+{{- if and .enabled (eq (int .minReplicas) 0) (not .triggers) }}
+- keda.minReplicas is 0: no pod measures anything then, so nothing would bring one back but one of keda.triggers
+{{- end }}
 {{- if and .enabled $asksPrometheus (not .prometheusAddress) }}
 - keda.prometheusAddress: without it keda.enabled has no Prometheus to ask, such as http://prometheus.monitoring:9090
 {{- end }}

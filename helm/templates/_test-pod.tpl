@@ -15,13 +15,13 @@ metadata:
     app.kubernetes.io/instance: {{ .context.Release.Name }}
     app.kubernetes.io/component: test
     app.kubernetes.io/managed-by: {{ .context.Release.Service }}
-    {{- with $values.commonLabels }}
+    {{- with omit $values.commonLabels "app.kubernetes.io/component" }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
     helm.sh/hook: test
     helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
-    {{- with $values.commonAnnotations }}
+    {{- with omit $values.commonAnnotations "helm.sh/hook" "helm.sh/hook-delete-policy" }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:

@@ -220,9 +220,27 @@ t.test('what is added to every object, and to the pods', async (t) => {
   }
   const { labels, annotations } = gatewayPod(manifests)
   t.match(labels, { team: 'ml', sidecar: 'no' })
-  const renamed = gatewayPod(rendered({ set: { podLabels: { 'app.kubernetes.io/name': 'other' } } }))
-  t.equal(renamed.labels['app.kubernetes.io/name'], 'signalbox', 'not what is selected by')
   t.match(annotations, { owner: 'ml@example.com', note: 'of the pod' })
+})
+
+t.test('what the chart adds itself is there once: YAML may not have a key twice', async (t) => {
+  const container = 'kubectl.kubernetes.io/default-container'
+  const component = 'app.kubernetes.io/component'
+  const set = {
+    commonLabels: { [component]: 'llm' },
+    commonAnnotations: { 'helm.sh/hook': 'pre-install' },
+    podAnnotations: { [container]: 'proxy', 'checksum/config': 'none' },
+  }
+  // Parsing refuses a key that is there twice.
+  const manifests = rendered({ set })
+  const { annotations } = gatewayPod(manifests)
+  t.equal(annotations[container], 'proxy')
+  t.not(annotations['checksum/config'], 'none')
+  t.equal(gatewayPod(rendered()).annotations[container], 'signalbox')
+  for (const { metadata } of manifests.filter(({ kind }) => kind === 'Pod')) {
+    t.equal(metadata.labels?.[component], 'test', 'by which the network policy knows it')
+    t.equal(metadata.annotations?.['helm.sh/hook'], 'test')
+  }
 })
 
 t.test('what a pod has beside that', async (t) => {
@@ -251,4 +269,19 @@ t.test('a name that is too long is cut, and still tells one object from another'
   const services = manifests.filter(({ kind }) => kind === 'Service').map(({ metadata }) => metadata.name)
   t.equal(new Set(services).size, 3)
   t.ok(manifests.every(({ metadata }) => metadata.name.length <= 63))
+})
+
+t.test('a name of a release is no name of a Service where it has dots, or begins with a digit', async (t) => {
+  const set = { redis: { enabled: true } }
+  const manifests = rendered({ name: 'eu.west', set })
+  const services = manifests.filter(({ kind }) => kind === 'Service').map(({ metadata }) => metadata.name)
+  t.same(services.sort(), ['eu-west-redis', 'eu-west-signalbox', 'eu-west-signalbox-metrics'])
+  t.match(only(manifests, 'ConfigMap').data, { 'signalbox.yaml': /redis:\/\/eu-west-redis:6379/ })
+
+  t.throws(() => rendered({ name: '1st' }), /fullnameOverride: .*1st-signalbox does not/)
+  t.doesNotThrow(() => rendered({ name: '1st', set: { fullnameOverride: 'first' } }))
+  t.throws(
+    () => rendered({ name: '1st', set: { ...set, fullnameOverride: 'first' } }),
+    /redis\.enabled: .*1st does not/,
+  )
 })

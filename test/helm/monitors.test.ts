@@ -37,6 +37,12 @@ for (const kind of ['ServiceMonitor', 'PodMonitor'] as const) {
   })
 }
 
+t.test('a pod that drains is still seen', async (t) => {
+  const { publishNotReadyAddresses } = Object(only(rendered(), 'Service', 'signalbox-metrics').spec)
+  t.equal(publishNotReadyAddresses, true, 'Kubernetes takes it out of the endpoints otherwise')
+  t.notOk(Object(only(rendered(), 'Service', 'signalbox').spec).publishNotReadyAddresses, 'but gets no requests')
+})
+
 t.test('one of them is enough', async (t) => {
   const set = { serviceMonitor: { enabled: true }, podMonitor: { enabled: true } }
   t.match(template({ set }).stderr, /every series would be there twice/)

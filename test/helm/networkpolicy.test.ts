@@ -52,10 +52,12 @@ const nobody: Peer[] = [outside('203.0.113.5'), pod(namespace), pod('default'), 
 t.test('without a value, all is denied but what a gateway needs', async (t) => {
   const { to, from } = policyOf()
 
-  t.test('it resolves names, in kube-system and nowhere else', async (t) => {
+  t.test('it resolves names, in kube-system or on a link of the node, and nowhere else', async (t) => {
     const dns = pod('kube-system', { 'k8s-app': 'kube-dns' })
     t.ok(to(dns, 53, 'UDP'))
     t.ok(to(dns, 53, 'TCP'))
+    for (const cache of ['169.254.20.10', '169.254.25.10', '169.254.169.254'])
+      t.ok(to(outside(cache), 53, 'UDP'), cache)
     t.notOk(to(dns, 5353, 'UDP'))
     t.notOk(to(pod('default'), 53, 'UDP'))
     t.notOk(to(outside('8.8.8.8'), 53, 'UDP'), 'what leaks by names leaks here')
@@ -63,12 +65,23 @@ t.test('without a value, all is denied but what a gateway needs', async (t) => {
 
   t.test('it calls providers, on the internet, with TLS', async (t) => {
     t.ok(to(provider, 443))
+    t.ok(to(outside('2606:4700::6812:7c0'), 443))
     t.notOk(to(provider, 80))
     t.notOk(to(provider, 443, 'UDP'))
   })
 
   t.test('it does not get at what is inside: metadata of the cloud, the API of Kubernetes, other pods', async (t) => {
-    const inside = ['169.254.169.254', '169.254.170.2', '10.96.0.1', '172.20.0.1', '192.168.1.1', '100.64.0.1']
+    const inside = [
+      'fd00:ec2::254',
+      'fe80::1',
+      'fc00::1',
+      '169.254.169.254',
+      '169.254.170.2',
+      '10.96.0.1',
+      '172.20.0.1',
+      '192.168.1.1',
+      '100.64.0.1',
+    ]
     for (const ip of inside) for (const port of [80, 443, 6443]) t.notOk(to(outside(ip), port), `${ip}:${port}`)
     for (const peer of [pod(namespace), pod('default'), redis('signalbox')]) {
       for (const port of [443, 6379, 4317]) t.notOk(to(peer, port))

@@ -41,3 +41,15 @@ t.test('warned of: replicas that share nothing', async (t) => {
   t.notMatch(said({ replicaCount: 1 }), /more than one replica/)
   t.notMatch(said({ redis: { enabled: true } }), /more than one replica/)
 })
+
+t.test('warned of: a policy that keeps the gateway from its Redis', async (t) => {
+  const config = { store: { kind: 'redis', url: 'redis://elsewhere' } }
+  const warning = /WARNING: the network policy keeps the gateway from the Redis/
+  t.match(said({ config }), warning)
+  const to = [{ ipBlock: { cidr: '10.20.0.0/24' } }]
+  t.notMatch(said({ config, networkPolicy: { redis: { to } } }), warning)
+  t.notMatch(said({ config, networkPolicy: { extraEgress: [{ to }] } }), warning)
+  t.notMatch(said({ config, networkPolicy: { enabled: false } }), warning)
+  t.notMatch(said({ redis: { enabled: true } }), warning)
+  t.notMatch(said({}), warning)
+})

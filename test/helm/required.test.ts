@@ -45,7 +45,10 @@ t.test('what cannot work is told together with what is missing', async (t) => {
 })
 
 t.test('production: keys of clients', async (t) => {
-  const none = { secrets: { clientKeys: { existingSecret: '' } }, tests: { clientKey: { existingSecret: '' } } }
+  const none = {
+    secrets: { clientKeys: { existingSecret: '' } },
+    tests: { model: '', clientKey: { existingSecret: '' } },
+  }
   t.match(missing(none), [/^keys of clients/])
   t.same(missing({ ...none, config: { admin: { enabled: true, keys: [key] } } }), [], 'the admin API makes some')
   t.same(missing({ ...none, config: { auth: { keys: [{ sha256: 'b'.repeat(64) }] } } }), [])
@@ -86,6 +89,12 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
   const { stderr } = template({
     values: valuesFor('prod'),
     set: {
+      extraEnv: [
+        { name: 'GROQ_API_KEY', value: secret },
+        { name: 'OTEL_EXPORTER_OTLP_HEADERS', value: 'authorization=$(OTLP_TOKEN)' },
+        { name: 'MISTRAL_API_KEY', valueFrom: { secretKeyRef: { name: 'a', key: 'b' } } },
+        { name: 'MAX_TOKENS', value: '5' },
+      ],
       config: {
         providers: { openai: { apiKey: secret, headers: { 'x-api-key': secret, 'x-team': 'ml' } } },
         auth: { keys: [{ key: secret }] },
@@ -105,6 +114,8 @@ t.test('production: no secret is written out, and none is quoted', async (t) => 
   ]) {
     t.match(stderr, `- ${place} by reference`)
   }
+  t.match(stderr, '- extraEnv: GROQ_API_KEY by valueFrom')
+  t.notMatch(stderr, /OTEL|MISTRAL|MAX_TOKENS/)
   t.notMatch(stderr, 'x-team')
   t.notMatch(stderr, secret)
 })
@@ -122,6 +133,24 @@ t.test('what contradicts itself is refused in every environment', async (t) => {
     [{ serviceMonitor: { enabled: true }, config: { metrics: { enabled: false } } }, /nothing to scrape/],
     [{ ingress: { enabled: true } }, /^ingress\.hosts/],
     [{ httpRoute: { enabled: true } }, /^httpRoute\.parentRefs/],
+    [
+      { serviceMonitor: { enabled: true, interval: '5s' } },
+      /^serviceMonitor\.scrapeTimeout \(10s\) is more than interval/,
+    ],
+    [{ podMonitor: { enabled: true, interval: '1m', scrapeTimeout: '90s' } }, /^podMonitor\.scrapeTimeout \(90s\)/],
+    [{ keda: { enabled: true, prometheusAddress, minReplicas: 0 } }, /^keda\.minReplicas is 0/],
+    [{ tests: { clientKey: { existingSecret: 'a' } } }, /^tests\.clientKey\.key/],
+    [{ tests: { model: 'm' }, secrets: { clientKeys: { existingSecret: 'a' } } }, /^tests\.model: clients need a key/],
+    [{ fullnameOverride: '1st' }, /^fullnameOverride: a Service's name begins with a letter, and 1st does not/],
+    [{ nameOverride: 'redis', redis: { enabled: true } }, /^nameOverride or fullnameOverride/],
+    [{ fullnameOverride: 'signalbox-redis', redis: { enabled: true } }, /^nameOverride or fullnameOverride/],
+    [
+      { commonLabels: { 'app.kubernetes.io/name': 'a' } },
+      /^commonLabels: app\.kubernetes\.io\/name is the chart's own/,
+    ],
+    [{ podLabels: { 'app.kubernetes.io/part-of': 'a' } }, /^podLabels: app\.kubernetes\.io\/part-of/],
+    [{ strategy: { rollingUpdate: { maxSurge: '0%' } } }, /^strategy\.rollingUpdate: /],
+    [{ enabled: false }, /^enabled: is for the condition/],
     [{ ports: { http: 9464 } }, /^ports: http, metrics and admin must differ/],
     [{ config: { server: { host: '127.0.0.1' } } }, /^config\.server\.host/],
     [{ config: { admin: { enabled: true } } }, /^config\.admin\.keys/],
@@ -139,6 +168,18 @@ t.test('what contradicts itself is refused in every environment', async (t) => {
     [{ config: { providers: { openai: { apiKey: `\${OPENAI_API_KEY}` } } } }, /^OPENAI_API_KEY: config refers to it/],
   ]
   for (const [set, expected] of cases) t.match(contradictions(set), [expected], JSON.stringify(set))
+})
+
+t.test('what is like that, and works, is not refused', async (t) => {
+  const monitor = { enabled: true, interval: '1m30s', scrapeTimeout: '1m' }
+  t.same(contradictions({ serviceMonitor: monitor }), [])
+  t.same(contradictions({ serviceMonitor: { ...monitor, interval: '1m', scrapeTimeout: '60s' } }), [])
+  t.same(contradictions({ podMonitor: { interval: '5s' } }), [], 'it is off')
+  const triggers = [{ type: 'cron', metadata: { start: '0 8 * * *' } }]
+  t.same(contradictions({ keda: { enabled: true, prometheusAddress, minReplicas: 0, triggers } }), [])
+  t.same(contradictions({ tests: { model: 'm' } }), [], 'nobody needs a key')
+  t.same(contradictions({ nameOverride: 'redis' }), [], 'it has none beside it')
+  t.same(contradictions({ enabled: true }), [])
 })
 
 t.test('a variable of the configuration may come from anywhere, or have a default', async (t) => {

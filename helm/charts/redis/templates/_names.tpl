@@ -1,5 +1,5 @@
 {{- define "redis.fullname" -}}
-{{- printf "%s-redis" (.Release.Name | trunc 57 | trimSuffix "-") -}}
+{{- printf "%s-redis" (.Release.Name | replace "." "-" | trunc 57 | trimSuffix "-") -}}
 {{- end -}}
 
 {{- define "redis.selectorLabels" -}}
