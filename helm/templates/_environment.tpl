@@ -1,6 +1,8 @@
 {{/* The container's variables: of the chart, and `extraEnv`, which wins. */}}
 {{- define "signalbox.env" -}}
 {{- $env := list (dict "name" "SIGNALBOX_CONFIG" "value" "/etc/signalbox/signalbox.yaml") -}}
+{{- /* The image's own would win over the configuration's `server.host`. */}}
+{{- $env = append $env (dict "name" "HOST" "value" "") -}}
 {{- $given := list -}}
 {{- range .Values.extraEnv -}}
 {{- $given = append $given .name -}}

@@ -123,3 +123,11 @@ t.test('the admin API has a port of its own', async (t) => {
   t.equal((await fetch(`${urls.admin}/admin/v1/keys`, { headers })).status, 200)
   t.not((await fetch(`${urls.http}/admin/v1/keys`, { headers })).status, 200)
 })
+
+t.test("the configuration's host counts, and not the image's", async (t) => {
+  const ports = await freePorts()
+  const set = { ports, config: { server: { host: '127.0.0.2' } } }
+  await boot(t, rendered({ values: valuesFor('dev'), set }))
+  t.equal((await fetch(`http://127.0.0.2:${ports.http}/health`)).status, 200)
+  await t.rejects(fetch(`http://127.0.0.1:${ports.http}/health`))
+})

@@ -1,9 +1,10 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { Test } from 'tap'
 import { isObject } from '../../src/json.ts'
 import { Mounted } from '../mounted.ts'
-import { type Exit, type Program, Program as Run, runSignalbox } from '../process.ts'
+import { type Exit, type Program, Program as Run, root as repository, runSignalbox } from '../process.ts'
 import { containerOf, gatewayPod, type Pod, podsIn, portsOf } from './pods.ts'
 import { type Manifest, only } from './rendered.ts'
 
@@ -49,7 +50,8 @@ export async function boot(
     }
   }
   await mount(manifests)
-  const process = runSignalbox(t, { env: movedAll(variablesOf(container, secrets), places), lifeMs: 60_000 })
+  const variables = movedAll(variablesOf(container, secrets), places)
+  const process = runSignalbox(t, { env: { ...variablesOfImage(), ...variables }, lifeMs: 60_000 })
   await process.says(/Signalbox is running at/)
   const urls = Object.fromEntries(
     Object.entries(portsOf(container)).map(([name, port]) => [name, `http://127.0.0.1:${port}`]),
@@ -67,6 +69,13 @@ export async function boot(
       return new Run(t, globalThis.process.execPath, { args, env, lifeMs: 60_000 }).exited
     },
   }
+}
+
+/** The image's own, but for the path. */
+function variablesOfImage(): Record<string, string> {
+  const [, block = ''] = /^ENV ((?:.*\\\n)*.*)$/m.exec(readFileSync(join(repository, 'Dockerfile'), 'utf8')) ?? []
+  const pairs = [...block.matchAll(/(\w+)=(\S+)/g)].map(([, name = '', value = '']) => [name, value] as const)
+  return Object.fromEntries(pairs.filter(([name]) => name !== 'PATH'))
 }
 
 /** Where on this machine a container's directories are. */

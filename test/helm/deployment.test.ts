@@ -154,6 +154,7 @@ t.test('variables come from Secrets by reference, and extraEnv wins', async (t) 
   )
   t.same(envFrom, [{ secretRef: { name: 'providers' } }, { configMapRef: { name: 'more' } }])
   t.same(env, [
+    { name: 'HOST', value: '' },
     { name: 'REDIS_PASSWORD', valueFrom: { secretKeyRef: { name: 'of-redis', key: 'pass' } } },
     { name: 'SIGNALBOX_CONFIG', value: '/elsewhere.yaml' },
   ])
@@ -162,7 +163,7 @@ t.test('variables come from Secrets by reference, and extraEnv wins', async (t) 
 t.test('traces say which pod they are of, where there are any', async (t) => {
   const named = (set: RenderOptions['set']) =>
     Object.fromEntries((containerOf(podOf(set)).env ?? []).map(({ name, ...rest }) => [name, rest]))
-  t.same(Object.keys(named({})), ['SIGNALBOX_CONFIG'])
+  t.same(Object.keys(named({})), ['SIGNALBOX_CONFIG', 'HOST'])
   const endpoint = { name: 'OTEL_EXPORTER_OTLP_ENDPOINT', value: 'http://collector:4318' }
   for (const set of [{ config: { tracing: { enabled: true } } }, { extraEnv: [endpoint] }]) {
     t.match(named({ environment: 'prod', ...set }), {

@@ -237,7 +237,8 @@ t.test("a variable of the user's takes the place of the chart's: named twice it 
   const release = await Release.in(t)
   const extraEnv = [{ name: 'SIGNALBOX_CONFIG', value: '/etc/mine/signalbox.yaml' }]
   await release.helm('install', ...release.chart({ set: { extraEnv } }))
-  t.match(release.deployment, { spec: { template: { spec: { containers: [{ env: extraEnv }] } } } })
+  const env = [{ name: 'HOST', value: '' }, ...extraEnv]
+  t.match(release.deployment, { spec: { template: { spec: { containers: [{ env }] } } } })
 
   const twice = release.chart({ set: { extraEnv: [...extraEnv, ...extraEnv] } })
   t.match((await release.try('upgrade', ...twice)).stderr, 'duplicates in .spec.template.spec.containers[].env')
