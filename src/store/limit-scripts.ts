@@ -22,8 +22,8 @@ declare module 'ioredis' {
  *   budget   a hash: the `period`, by its beginning, and what is `spent` in it, in billionths of a USD
  *   usage    of a key: a hash of the `day` and the `month` and what was used in each
  * and beside each rate of tokens, and each budget, of which requests take estimates (see src/limits/doubt.ts):
- *   errors   a hash: the `epoch` in which it was last seen how wrong an estimate was, its `worst` error and how many were `seen`;
- *            `worstBefore` and `seenBefore`, of the epoch before that; `largest`, the largest estimate under way
+ *   errors   a hash of how wrong estimates were: the `worst` and the `second` worst of the errors `since` a time, and how many
+ *            were `seen`; the same of those before, `worstBefore` and so on; `largest`, the largest estimate under way
  *   flying   who is under way, by the time at which it is taken to have died unless it is held
  * All times are those of the Redis server, in milliseconds.
  */
@@ -63,17 +63,17 @@ local function take(key, step, size, amount)
 end
 `
 
-/** What is known of how wrong estimates are, by now: the worst error, and how many were seen, of this epoch and the one before. */
+/** What is known of how wrong estimates are, by now: the two worst errors, and how many were seen, of late and before that. */
 const errors = `
--- An epoch is an hour.
-local epoch = math.floor(now / 3600000)
 local function errorsOf(key)
-  local known = redis.call('HMGET', key, 'epoch', 'worst', 'seen', 'worstBefore', 'seenBefore', 'largest')
-  local age, largest = epoch - tonumber(known[1] or 0), tonumber(known[6] or 0)
-  if age == 0 then return tonumber(known[2]), tonumber(known[3]), tonumber(known[4]), tonumber(known[5]), largest end
-  -- A new epoch has seen nothing; what it was of the last one is what it was before.
-  if age == 1 then return 0, 0, tonumber(known[2]), tonumber(known[3]), largest end
-  return 0, 0, 0, 0, largest
+  local known = redis.call('HMGET', key, 'since', 'worst', 'second', 'seen', 'worstBefore', 'secondBefore', 'seenBefore')
+  for n = 1, 7 do known[n] = tonumber(known[n] or 0) end
+  local since, worst, second, seen = known[1], known[2], known[3], known[4]
+  -- After two hours nothing that was seen says what is usual.
+  if now - since >= 7200000 then return now, 0, 0, 0, 0, 0, 0 end
+  -- An hour, or five minutes in which many were seen, is remembered as what was before.
+  if now - since >= (seen >= 64 and 300000 or 3600000) then return now, 0, 0, 0, worst, second, seen end
+  return unpack(known)
 end
 `
 
@@ -134,11 +134,13 @@ for n = 1, count do
     -- Who is not held any more has died: whatever it comes to, nobody will tell.
     redis.call('ZREMRANGEBYSCORE', flying, '-inf', now)
     local underWay = redis.call('ZCARD', flying)
-    local worst, seen, worstBefore, seenBefore, before = errorsOf(errors)
+    local since, worst, second, seen, worstBefore, secondBefore, seenBefore = errorsOf(errors)
+    local before = tonumber(redis.call('HGET', errors, 'largest') or 0)
     -- Of none under way, none is the largest.
     if underWay == 0 then before = 0 end
     largest[n] = math.max(amount, before)
-    local doubt = math.max(worst, worstBefore)
+    -- The second worst: one may be as wrong as none before, and is the one by whose error a cap may be passed.
+    local doubt = math.max(second, secondBefore, math.min(worst, worstBefore))
     -- Fewer say nothing of what is usual: a request may come to four times its estimate.
     if seen + seenBefore < 16 then doubt = math.max(doubt, 3 * before) end
     -- There is room, but each of those under way may need so much more: when they are over, it is known.
@@ -250,9 +252,10 @@ for at = 14, #ARGV, 4 do
     local errors, flying = KEYS[place + 1], KEYS[place + 2]
     redis.call('ZREM', flying, id)
     if isReserved and ARGV[at + 3] == '2' then
-      local worst, seen, worstBefore, seenBefore = errorsOf(errors)
-      redis.call('HSET', errors, 'epoch', epoch, 'worst', math.max(worst, difference), 'seen', seen + 1,
-        'worstBefore', worstBefore, 'seenBefore', seenBefore)
+      local since, worst, second, seen, worstBefore, secondBefore, seenBefore = errorsOf(errors)
+      redis.call('HSET', errors, 'since', since, 'worst', math.max(worst, difference),
+        'second', math.max(second, math.min(worst, difference)), 'seen', seen + 1,
+        'worstBefore', worstBefore, 'secondBefore', secondBefore, 'seenBefore', seenBefore)
       redis.call('PEXPIRE', errors, 7200000)
     end
   end
