@@ -57,7 +57,9 @@ end
 local function take(key, step, size, amount)
   redis.call('HINCRBY', key, step, amount)
   redis.call('HINCRBY', key, 'sum', amount)
-  redis.call('HSETNX', key, 'from', step)
+  -- After a failover the clock may be a little behind.
+  local from = redis.call('HGET', key, 'from')
+  if not from or tonumber(from) > step then redis.call('HSET', key, 'from', step) end
   -- When the last step has left the window, nothing is to be kept.
   redis.call('PEXPIRE', key, 62 * size)
 end
@@ -88,7 +90,7 @@ const reserve = `${clock}${errors}
 local size = tonumber(ARGV[4])
 local step = math.floor(now / size)
 local month, monthEnd = months(5)
-local used, waits, resets, isGranted = {}, {}, {}, 1
+local used, waits, resets, held, isGranted = {}, {}, {}, {}, 1
 -- Of each limit: where its keys begin, and how large the largest of its estimates under way is then.
 local places, largest, place = {}, {}, 2
 local count = (#ARGV - 8) / 4
@@ -143,8 +145,9 @@ for n = 1, count do
     local doubt = math.max(second, secondBefore, math.min(worst, worstBefore))
     -- Fewer say nothing of what is usual: a request may come to four times its estimate.
     if seen + seenBefore < 16 then doubt = math.max(doubt, 3 * before) end
+    held[n] = underWay * doubt
     -- There is room, but each of those under way may need so much more: when they are over, it is known.
-    if wait == 0 and taken + underWay * doubt + amount > cap then wait = 1000 end
+    if wait == 0 and taken + held[n] + amount > cap then wait = 1000 end
   end
   if wait > 0 then isGranted = 0 end
   used[n], waits[n], resets[n] = taken, wait, reset
@@ -179,12 +182,13 @@ if isGranted == 1 then
     end
   end
 end
--- Each limit has three numbers: used before, wait, reset.
+-- Each limit has four numbers: used before, wait, reset, and what was held back for what was under way.
 local answer = { isGranted, now, month }
 for n = 1, count do
   answer[#answer + 1] = used[n]
   answer[#answer + 1] = waits[n]
   answer[#answer + 1] = resets[n]
+  answer[#answer + 1] = held[n] or 0
 end
 return answer
 `
@@ -287,8 +291,13 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 for at = 3, #ARGV, 2 do
   local number = tonumber(ARGV[at])
-  -- What is under way takes a slot, also when somebody thought that it had died.
-  redis.call('ZADD', KEYS[number], now + ARGV[number == 1 and 2 or 1], ARGV[at + 1])
+  if number == 1 then
+    -- What a Redis that has lost it does not know was not taken from what it has: it is not to be given back there.
+    redis.call('ZADD', KEYS[1], 'XX', now + ARGV[2], ARGV[at + 1])
+  else
+    -- What is under way takes a slot, also when somebody thought that it had died.
+    redis.call('ZADD', KEYS[number], now + ARGV[1], ARGV[at + 1])
+  end
 end
 for number = 1, #KEYS do redis.call('PEXPIRE', KEYS[number], ARGV[number == 1 and 2 or 1]) end
 return 1
