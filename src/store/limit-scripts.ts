@@ -15,7 +15,8 @@ declare module 'ioredis' {
 /*
  * What is kept of limits, all in one slot, since the limits of a request are those of a key, of a model and of the gateway, and
  * are checked as one:
- *   open     the reservations that are not settled, by the time at which they are given up
+ *   open     the reservations that are not settled, by the time at which they are given up; those that are under way, and that Redis
+ *            has lost, with `lost:` before them
  *   rate     of requests, or of tokens: a hash of what was taken in each step of the window, by the number of the step;
  *            `sum` of these; `from`, the first step that may be there
  *   slots    who has one, by the time at which it is free again unless it is held
@@ -205,8 +206,9 @@ local isLate = string.sub(ARGV[1], 1, 5) == 'late:'
 local id = isLate and string.sub(ARGV[1], 6) or ARGV[1]
 local openUntil = redis.call('ZSCORE', KEYS[1], id)
 local isReserved = redis.call('ZREM', KEYS[1], id) == 1
--- Only once; and not after a Redis that has lost everything, which knows nothing of it.
-local isOpen = isReserved
+-- Only once; and after a Redis that has lost everything, only if it was held since.
+local isLost = redis.call('ZREM', KEYS[1], 'lost:' .. id) == 1
+local isOpen = isReserved or isLost
 if isLate then
   -- It may have been reserved, or not: that it is settled is kept for a while.
   isOpen = redis.call('ZADD', KEYS[1], 'NX', now + ARGV[13], ARGV[1]) == 1
@@ -241,7 +243,7 @@ for at = 14, #ARGV, 4 do
     if kind == 'month' then period = monthBegan or months(6) end
     if tonumber(redis.call('HGET', key, 'period') or 0) == period then
       redis.call('HINCRBY', key, 'spent', difference)
-    elseif isLate then
+    elseif isLate or isLost then
       -- What was spent without asking may be the first of its period.
       local month, monthEnd = months(6)
       local current, over = day, day + 86400000
@@ -292,8 +294,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 for at = 3, #ARGV, 2 do
   local number = tonumber(ARGV[at])
   if number == 1 then
-    -- What a Redis that has lost it does not know was not taken from what it has: it is not to be given back there.
-    redis.call('ZADD', KEYS[1], 'XX', now + ARGV[2], ARGV[at + 1])
+    -- Of what is not known, Redis has lost what was taken: it is not to be given back, but what it came to is to be charged.
+    local isKnown = redis.call('ZSCORE', KEYS[1], ARGV[at + 1])
+    redis.call('ZADD', KEYS[1], now + ARGV[2], (isKnown and '' or 'lost:') .. ARGV[at + 1])
   else
     -- What is under way takes a slot, also when somebody thought that it had died.
     redis.call('ZADD', KEYS[number], now + ARGV[1], ARGV[at + 1])

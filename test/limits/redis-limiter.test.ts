@@ -110,17 +110,21 @@ t.test('after a Redis that has lost everything, settling leaves nothing behind',
   t.equal(await server.ask('DBSIZE'), '0')
 })
 
-t.test('nor does what is held after it: nothing is given back that a Redis does not know to be taken', async (t) => {
+t.test('of what was under way then, nothing is given back; what it came to is charged, once', async (t) => {
   const server = await startRedis(t)
   const limiter = await opened(t, server.url, { leaseMs: 300 })
-  const limits = [limit('usd_day', 100, 40), limit('concurrency', 9)]
-  const before = await granted(limiter, ...limits)
+  const limits = [limit('usd_day', 1000, 40), limit('concurrency', 9)]
+  const [one, other] = [await granted(limiter, ...limits), await granted(limiter, ...limits)]
   await server.ask('FLUSHALL')
   const slots = 'signalbox:limit:{limits}concurrency:key:a'
-  await until(async () => (await server.ask('ZCARD', slots)) === '1', 'its slot is held again')
+  await until(async () => (await server.ask('ZCARD', slots)) === '2', 'their slots are held again')
   await granted(limiter, ...limits)
-  await limiter.settle(before, nothing)
-  t.match(await granted(limiter, limit('usd_day', 100, 0)), { uses: [{ used: 40e-9 }] })
+  const spent = async () => (await granted(limiter, limit('usd_day', 1000, 0))).uses[0]?.used
+  await limiter.settle(one, nothing)
+  t.equal(await spent(), 40e-9)
+  for (let n = 0; n < 2; n++) await limiter.settle(other, { tokens: 5, usd: 30e-9, keyId: 'k' })
+  t.equal(await spent(), 70e-9)
+  t.match(await limiter.usageOf('k'), { today: { requests: 1, usd: 30e-9 } })
 })
 
 t.test('a Redis that has forgotten the scripts is told them again', async (t) => {
