@@ -163,6 +163,8 @@ export interface LimitUse {
   /** Whose it is: a key's id, the name of a model or an agent; empty for the gateway's. */
   id: string
   used: number
+  /** What was held back for others that were under way: they may come to more than their estimates. */
+  held: number
   cap: number
   /** Milliseconds until nothing of it is used, if nothing more is; 0 where that is not known. */
   resetMs: number

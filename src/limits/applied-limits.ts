@@ -14,8 +14,8 @@ export interface Expected {
   tokens: number
   /** Undefined when no price is known: then it takes nothing from a budget. */
   usd: number | undefined
-  /** The request does not bound its answer. What is assumed of that must not be what makes it larger than a limit. */
-  isAssumed: boolean
+  /** Of that, what the request bounds itself. What is assumed of its answer must not be what makes it larger than a limit. */
+  least: { tokens: number; usd: number | undefined }
 }
 
 export const hasLimits = (limits: KeyLimits | undefined): limits is KeyLimits =>
@@ -31,21 +31,28 @@ export const needsEstimate = ({ limits }: Limited): boolean =>
   (limits?.tokensPerMinute ?? limits?.usdPerDay ?? limits?.usdPerMonth) !== undefined
 
 /** Everything that a request falls under, with what it takes of each. */
-export function appliedLimits(limited: readonly Limited[], { tokens, usd = 0, isAssumed }: Expected): AppliedLimit[] {
+export function appliedLimits(limited: readonly Limited[], { tokens, usd = 0, least }: Expected): AppliedLimit[] {
   const applied: AppliedLimit[] = []
   for (const { scope, id, limits } of limited) {
     if (!limits) continue
-    const add = (limit: AppliedLimit['limit'], cap: number | undefined, amount: number, unit = 1): void => {
+    const add = (
+      limit: AppliedLimit['limit'],
+      cap: number | undefined,
+      amount: number,
+      atLeast = amount,
+      unit = 1,
+    ): void => {
       if (cap === undefined) return
       const whole = Math.max(1, Math.round(cap * unit))
-      const wanted = unit === 1 ? Math.ceil(amount) : Math.round(amount * unit)
-      applied.push({ limit, scope, id, cap: whole, amount: isAssumed ? Math.min(wanted, whole) : wanted })
+      const wholeOf = (part: number): number => (unit === 1 ? Math.ceil(part) : Math.round(part * unit))
+      const most = Math.max(wholeOf(atLeast), whole)
+      applied.push({ limit, scope, id, cap: whole, amount: Math.min(wholeOf(amount), most) })
     }
     add('requests', limits.requestsPerMinute, 1)
-    add('tokens', limits.tokensPerMinute, tokens)
+    add('tokens', limits.tokensPerMinute, tokens, least.tokens)
     add('concurrency', limits.concurrentRequests, 1)
-    add('usd_day', limits.usdPerDay, usd, nano)
-    add('usd_month', limits.usdPerMonth, usd, nano)
+    add('usd_day', limits.usdPerDay, usd, least.usd, nano)
+    add('usd_month', limits.usdPerMonth, usd, least.usd, nano)
   }
   return applied
 }

@@ -109,10 +109,19 @@ export function useOf(
   { limit, scope, id, cap, amount }: AppliedLimit,
   used: number,
   resetMs: number,
+  held: number,
   granted: boolean,
 ): LimitUse {
   const unit = limit === 'usd_day' || limit === 'usd_month' ? nano : 1
-  return { limit, scope, id, used: (granted ? used + amount : used) / unit, cap: cap / unit, resetMs }
+  return {
+    limit,
+    scope,
+    id,
+    used: (granted ? used + amount : used) / unit,
+    held: held / unit,
+    cap: cap / unit,
+    resetMs,
+  }
 }
 
 const leftOf = ({ limit, cap }: AppliedLimit, { used }: LimitUse): number =>

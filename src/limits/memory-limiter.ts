@@ -85,9 +85,12 @@ export class MemoryLimiter implements Limiter {
     const waits = limits.map((applied) => this.#waitFor(applied, now))
     const granted = waits.every((wait) => wait === 0)
     const before = limits.map((applied) => this.#usedOf(applied, now))
+    const held = limits.map((applied) => this.#heldOf(applied, now))
     const places = granted ? limits.map((applied) => this.#take(applied, now)) : []
     const doubts = granted ? limits.map((applied) => this.#begun(applied)) : []
-    const uses = limits.map((applied, n) => useOf(applied, before[n] ?? 0, this.#resetOf(applied, now), granted))
+    const uses = limits.map((applied, n) =>
+      useOf(applied, before[n] ?? 0, this.#resetOf(applied, now), held[n] ?? 0, granted),
+    )
     if (!granted) return refusalOf(limits, uses, waits)
     const id = crypto.randomUUID()
     this.#open.set(id, { places, doubts })
@@ -123,7 +126,11 @@ export class MemoryLimiter implements Limiter {
     const wait = this.#waitForRoom(applied, now)
     if (wait > 0 || !isEstimate(applied)) return wait
     const { amount, cap } = applied
-    return this.#usedOf(applied, now) + this.#doubtOf(applied).amount(now) + amount > cap ? aWhileMs : 0
+    return this.#usedOf(applied, now) + this.#heldOf(applied, now) + amount > cap ? aWhileMs : 0
+  }
+
+  #heldOf(applied: AppliedLimit, now: number): number {
+    return isEstimate(applied) ? this.#doubtOf(applied).amount(now) : 0
   }
 
   #begun(applied: AppliedLimit): Doubt | undefined {

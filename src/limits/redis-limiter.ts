@@ -148,8 +148,8 @@ export class RedisLimiter implements Limiter {
   #told(id: string, limits: readonly AppliedLimit[], answer: readonly number[]): Reservation | Refusal {
     const [isGranted, madeAt = 0, month = 0, ...numbers] = answer
     const granted = isGranted === 1
-    const at = (n: number, field: number): number => numbers[3 * n + field] ?? 0
-    const uses = limits.map((limit, n) => useOf(limit, at(n, 0), at(n, 2), granted))
+    const at = (n: number, field: number): number => numbers[4 * n + field] ?? 0
+    const uses = limits.map((limit, n) => useOf(limit, at(n, 0), at(n, 2), at(n, 3), granted))
     for (const [n, limit] of limits.entries()) this.#insurance.note(limit, at(n, 0) + (granted ? limit.amount : 0))
     const waits = limits.map((_, n) => at(n, 1))
     if (!granted) return refusalOf(limits, uses, waits)

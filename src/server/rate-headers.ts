@@ -10,16 +10,17 @@ export function durationText(milliseconds: number): string {
   return `${Math.floor(minutes / 60)}h${minutes % 60}m${seconds}`
 }
 
+/** What is held back for others is not to be had, either. */
+const leftOf = ({ cap, used, held }: LimitUse): number => cap - used - held
+
 /** OpenAI's headers of the limits per minute. Of several limits, the one of which least is left. */
 export function rateHeaders(uses: readonly LimitUse[]): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const name of ['requests', 'tokens'] as const) {
-    const [tightest] = uses
-      .filter(({ limit }) => limit === name)
-      .sort((one, other) => one.cap - one.used - (other.cap - other.used))
+    const [tightest] = uses.filter(({ limit }) => limit === name).sort((one, other) => leftOf(one) - leftOf(other))
     if (!tightest) continue
     headers[`x-ratelimit-limit-${name}`] = String(tightest.cap)
-    headers[`x-ratelimit-remaining-${name}`] = String(Math.max(0, Math.floor(tightest.cap - tightest.used)))
+    headers[`x-ratelimit-remaining-${name}`] = String(Math.max(0, Math.floor(leftOf(tightest))))
     headers[`x-ratelimit-reset-${name}`] = durationText(tightest.resetMs)
   }
   return headers

@@ -100,12 +100,16 @@ function expectedOf(
   limited: readonly Limited[],
   { client, model, expected }: Asked,
 ): Expected {
-  if (!limited.some(needsEstimate)) return { tokens: 0, usd: undefined, isAssumed: false }
+  if (!limited.some(needsEstimate)) return { tokens: 0, usd: undefined, least: { tokens: 0, usd: undefined } }
   const { input, output } = expected()
-  const usage = { prompt_tokens: input, completion_tokens: output ?? defaultOutputTokens, total_tokens: 0 }
   const hasBudget = limited.some(({ limits }) => (limits?.usdPerDay ?? limits?.usdPerMonth) !== undefined)
-  const usd = hasBudget ? dearest(exchange, entry?.targets ?? [targetOf(client, { model })], model, usage) : undefined
-  return { tokens: usage.prompt_tokens + usage.completion_tokens, usd, isAssumed: output === undefined }
+  const ofAnswer = (completion_tokens: number): Expected['least'] => {
+    const usage = { prompt_tokens: input, completion_tokens, total_tokens: 0 }
+    const usd = hasBudget ? dearest(exchange, entry?.targets ?? [targetOf(client, { model })], model, usage) : undefined
+    return { tokens: input + completion_tokens, usd }
+  }
+  const whole = ofAnswer(output ?? defaultOutputTokens)
+  return { ...whole, least: output === undefined ? ofAnswer(0) : whole }
 }
 
 /** Of the targets that may be asked. Those whose price is not known are taken to cost what the others do. */

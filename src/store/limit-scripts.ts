@@ -15,15 +15,16 @@ declare module 'ioredis' {
 /*
  * What is kept of limits, all in one slot, since the limits of a request are those of a key, of a model and of the gateway, and
  * are checked as one:
- *   open     the reservations that are not settled, by the time at which they are given up
+ *   open     the reservations that are not settled, by the time at which they are given up; those that are under way, and that Redis
+ *            has lost, with `lost:` before them
  *   rate     of requests, or of tokens: a hash of what was taken in each step of the window, by the number of the step;
  *            `sum` of these; `from`, the first step that may be there
  *   slots    who has one, by the time at which it is free again unless it is held
  *   budget   a hash: the `period`, by its beginning, and what is `spent` in it, in billionths of a USD
  *   usage    of a key: a hash of the `day` and the `month` and what was used in each
  * and beside each rate of tokens, and each budget, of which requests take estimates (see src/limits/doubt.ts):
- *   errors   a hash: the `epoch` in which it was last seen how wrong an estimate was, its `worst` error and how many were `seen`;
- *            `worstBefore` and `seenBefore`, of the epoch before that; `largest`, the largest estimate under way
+ *   errors   a hash of how wrong estimates were: the `worst` and the `second` worst of the errors `since` a time, and how many
+ *            were `seen`; the same of those before, `worstBefore` and so on; `largest`, the largest estimate under way
  *   flying   who is under way, by the time at which it is taken to have died unless it is held
  * All times are those of the Redis server, in milliseconds.
  */
@@ -57,23 +58,25 @@ end
 local function take(key, step, size, amount)
   redis.call('HINCRBY', key, step, amount)
   redis.call('HINCRBY', key, 'sum', amount)
-  redis.call('HSETNX', key, 'from', step)
+  -- After a failover the clock may be a little behind.
+  local from = redis.call('HGET', key, 'from')
+  if not from or tonumber(from) > step then redis.call('HSET', key, 'from', step) end
   -- When the last step has left the window, nothing is to be kept.
   redis.call('PEXPIRE', key, 62 * size)
 end
 `
 
-/** What is known of how wrong estimates are, by now: the worst error, and how many were seen, of this epoch and the one before. */
+/** What is known of how wrong estimates are, by now: the two worst errors, and how many were seen, of late and before that. */
 const errors = `
--- An epoch is an hour.
-local epoch = math.floor(now / 3600000)
 local function errorsOf(key)
-  local known = redis.call('HMGET', key, 'epoch', 'worst', 'seen', 'worstBefore', 'seenBefore', 'largest')
-  local age, largest = epoch - tonumber(known[1] or 0), tonumber(known[6] or 0)
-  if age == 0 then return tonumber(known[2]), tonumber(known[3]), tonumber(known[4]), tonumber(known[5]), largest end
-  -- A new epoch has seen nothing; what it was of the last one is what it was before.
-  if age == 1 then return 0, 0, tonumber(known[2]), tonumber(known[3]), largest end
-  return 0, 0, 0, 0, largest
+  local known = redis.call('HMGET', key, 'since', 'worst', 'second', 'seen', 'worstBefore', 'secondBefore', 'seenBefore')
+  for n = 1, 7 do known[n] = tonumber(known[n] or 0) end
+  local since, worst, second, seen = known[1], known[2], known[3], known[4]
+  -- After two hours nothing that was seen says what is usual.
+  if now - since >= 7200000 then return now, 0, 0, 0, 0, 0, 0 end
+  -- An hour, or five minutes in which many were seen, is remembered as what was before.
+  if now - since >= (seen >= 64 and 300000 or 3600000) then return now, 0, 0, 0, worst, second, seen end
+  return unpack(known)
 end
 `
 
@@ -88,7 +91,7 @@ const reserve = `${clock}${errors}
 local size = tonumber(ARGV[4])
 local step = math.floor(now / size)
 local month, monthEnd = months(5)
-local used, waits, resets, isGranted = {}, {}, {}, 1
+local used, waits, resets, held, isGranted = {}, {}, {}, {}, 1
 -- Of each limit: where its keys begin, and how large the largest of its estimates under way is then.
 local places, largest, place = {}, {}, 2
 local count = (#ARGV - 8) / 4
@@ -134,15 +137,18 @@ for n = 1, count do
     -- Who is not held any more has died: whatever it comes to, nobody will tell.
     redis.call('ZREMRANGEBYSCORE', flying, '-inf', now)
     local underWay = redis.call('ZCARD', flying)
-    local worst, seen, worstBefore, seenBefore, before = errorsOf(errors)
+    local since, worst, second, seen, worstBefore, secondBefore, seenBefore = errorsOf(errors)
+    local before = tonumber(redis.call('HGET', errors, 'largest') or 0)
     -- Of none under way, none is the largest.
     if underWay == 0 then before = 0 end
     largest[n] = math.max(amount, before)
-    local doubt = math.max(worst, worstBefore)
+    -- The second worst: one may be as wrong as none before, and is the one by whose error a cap may be passed.
+    local doubt = math.max(second, secondBefore, math.min(worst, worstBefore))
     -- Fewer say nothing of what is usual: a request may come to four times its estimate.
     if seen + seenBefore < 16 then doubt = math.max(doubt, 3 * before) end
+    held[n] = underWay * doubt
     -- There is room, but each of those under way may need so much more: when they are over, it is known.
-    if wait == 0 and taken + underWay * doubt + amount > cap then wait = 1000 end
+    if wait == 0 and taken + held[n] + amount > cap then wait = 1000 end
   end
   if wait > 0 then isGranted = 0 end
   used[n], waits[n], resets[n] = taken, wait, reset
@@ -177,12 +183,13 @@ if isGranted == 1 then
     end
   end
 end
--- Each limit has three numbers: used before, wait, reset.
+-- Each limit has four numbers: used before, wait, reset, and what was held back for what was under way.
 local answer = { isGranted, now, month }
 for n = 1, count do
   answer[#answer + 1] = used[n]
   answer[#answer + 1] = waits[n]
   answer[#answer + 1] = resets[n]
+  answer[#answer + 1] = held[n] or 0
 end
 return answer
 `
@@ -199,8 +206,9 @@ local isLate = string.sub(ARGV[1], 1, 5) == 'late:'
 local id = isLate and string.sub(ARGV[1], 6) or ARGV[1]
 local openUntil = redis.call('ZSCORE', KEYS[1], id)
 local isReserved = redis.call('ZREM', KEYS[1], id) == 1
--- Only once; and not after a Redis that has lost everything, which knows nothing of it.
-local isOpen = isReserved
+-- Only once; and after a Redis that has lost everything, only if it was held since.
+local isLost = redis.call('ZREM', KEYS[1], 'lost:' .. id) == 1
+local isOpen = isReserved or isLost
 if isLate then
   -- It may have been reserved, or not: that it is settled is kept for a while.
   isOpen = redis.call('ZADD', KEYS[1], 'NX', now + ARGV[13], ARGV[1]) == 1
@@ -235,7 +243,7 @@ for at = 14, #ARGV, 4 do
     if kind == 'month' then period = monthBegan or months(6) end
     if tonumber(redis.call('HGET', key, 'period') or 0) == period then
       redis.call('HINCRBY', key, 'spent', difference)
-    elseif isLate then
+    elseif isLate or isLost then
       -- What was spent without asking may be the first of its period.
       local month, monthEnd = months(6)
       local current, over = day, day + 86400000
@@ -250,9 +258,10 @@ for at = 14, #ARGV, 4 do
     local errors, flying = KEYS[place + 1], KEYS[place + 2]
     redis.call('ZREM', flying, id)
     if isReserved and ARGV[at + 3] == '2' then
-      local worst, seen, worstBefore, seenBefore = errorsOf(errors)
-      redis.call('HSET', errors, 'epoch', epoch, 'worst', math.max(worst, difference), 'seen', seen + 1,
-        'worstBefore', worstBefore, 'seenBefore', seenBefore)
+      local since, worst, second, seen, worstBefore, secondBefore, seenBefore = errorsOf(errors)
+      redis.call('HSET', errors, 'since', since, 'worst', math.max(worst, difference),
+        'second', math.max(second, math.min(worst, difference)), 'seen', seen + 1,
+        'worstBefore', worstBefore, 'secondBefore', secondBefore, 'seenBefore', seenBefore)
       redis.call('PEXPIRE', errors, 7200000)
     end
   end
@@ -284,8 +293,14 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 for at = 3, #ARGV, 2 do
   local number = tonumber(ARGV[at])
-  -- What is under way takes a slot, also when somebody thought that it had died.
-  redis.call('ZADD', KEYS[number], now + ARGV[number == 1 and 2 or 1], ARGV[at + 1])
+  if number == 1 then
+    -- Of what is not known, Redis has lost what was taken: it is not to be given back, but what it came to is to be charged.
+    local isKnown = redis.call('ZSCORE', KEYS[1], ARGV[at + 1])
+    redis.call('ZADD', KEYS[1], now + ARGV[2], (isKnown and '' or 'lost:') .. ARGV[at + 1])
+  else
+    -- What is under way takes a slot, also when somebody thought that it had died.
+    redis.call('ZADD', KEYS[number], now + ARGV[1], ARGV[at + 1])
+  end
 end
 for number = 1, #KEYS do redis.call('PEXPIRE', KEYS[number], ARGV[number == 1 and 2 or 1]) end
 return 1

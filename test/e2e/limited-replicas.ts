@@ -13,27 +13,29 @@ export const usage = { prompt_tokens: 8, completion_tokens: 50, total_tokens: 58
 /** USD per million tokens. */
 export const prices = { input: 1000, output: 1000 }
 
-/** Four processes on one Redis, with limits of their one key, their model `fast`, and the gateway. */
+/** Four processes on one Redis, with limits of their one key, their model `fast`, the gateway, and of other models. */
 export async function startLimited(
   t: Test,
   upstream: Upstream,
-  limits: { key?: Json; model?: Json; gateway?: Json },
+  limits: { key?: Json; model?: Json; gateway?: Json; models?: Record<string, Json> },
   leaseTime = '15s',
 ): Promise<{ redis: RedisServer; replicas: Replica[] }> {
   const redis = await startRedis(t)
+  const targets = [{ model: 'openai/small' }]
   const config = {
     auth: { keys: [{ key, user: 'ann', ...(limits.key && { limits: limits.key }) }] },
-    models: { fast: { targets: [{ model: 'openai/small' }], ...(limits.model && { limits: limits.model }) } },
+    models: {
+      fast: { targets, ...(limits.model && { limits: limits.model }) },
+      ...Object.fromEntries(Object.entries(limits.models ?? {}).map(([name, own]) => [name, { targets, limits: own }])),
+    },
     agents: {},
     catalog: { 'openai/small': { prices } },
     // On a busy machine the Redis of this test may be slow, and is not to be taken for one that is away.
     store: { kind: 'redis', url: redis.url, leaseTime, commandTimeout: '20s' },
     ...(limits.gateway && { limits: limits.gateway }),
   }
-  const pairs = [
-    await startReplicas(t, upstream, config, { lifeMs: 90_000 }),
-    await startReplicas(t, upstream, config, { lifeMs: 90_000 }),
-  ]
+  const start = (): Promise<Replica[]> => startReplicas(t, upstream, config, { lifeMs: 180_000 })
+  const pairs = [await start(), await start()]
   return { redis, replicas: pairs.flat() }
 }
 

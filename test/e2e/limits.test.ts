@@ -180,6 +180,8 @@ t.test(
     t.equal(status, 429)
     t.match(text, /^\{"error":\{"message":"Request too large for fast/)
     t.match(headers, { 'x-should-retry': 'false' })
+    const long = { messages: [{ role: 'user', content: 'word '.repeat(200) }], max_tokens: undefined }
+    t.match((await read(await ask(long))).text, /Request too large for fast/, 'nor does a prompt that is, alone')
     const before = upstream.requests.length
     await t.rejects(client.chat.completions.create({ model: 'fast', messages, max_tokens: 200 }, { maxRetries: 3 }))
     t.equal(upstream.requests.length, before)

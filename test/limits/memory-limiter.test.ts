@@ -69,27 +69,50 @@ t.test('usage of yesterday is not of today, but of the month', async (t) => {
   t.match(await limiter.usageOf('k'), { today: { requests: 0 }, month: { requests: 0 } })
 })
 
-t.test('how wrong estimates were is forgotten after an hour or two', async (t) => {
-  const { clock, limiter } = timed('2026-03-01T12:59:00Z')
+/** Whether there is room for two at the same time, of whose caps a tenth is estimated for each. */
+const isRoomForTwo = async (limiter: MemoryLimiter): Promise<boolean> => {
   const one = limit('tokens', 100, 10)
-  const isRoomForTwo = async (): Promise<boolean> => {
-    const first = await granted(limiter, one)
-    const answer = await limiter.reserve([one])
-    for (const each of [first, answer]) if (each.granted) await limiter.settle(each, { ...nothing, tokens: 10 })
-    return answer.granted
+  const first = await granted(limiter, one)
+  const answer = await limiter.reserve([one])
+  for (const each of [first, answer]) if (each.granted) await limiter.settle(each, { ...nothing, tokens: 10 })
+  return answer.granted
+}
+
+/** How wrong each one is, one after the other, with a pause after each. */
+async function seen(limiter: MemoryLimiter, clock: { now: number }, errors: number[], pauseMs: number): Promise<void> {
+  for (const error of errors) {
+    await limiter.settle(await granted(limiter, limit('tokens', 100, 10)), { ...nothing, tokens: 10 + error })
+    clock.now += pauseMs
   }
-  for (let n = 0; n < 20; n++) {
-    await limiter.settle(await granted(limiter, one), { ...nothing, tokens: n === 0 ? 95 : 10 })
-    clock.now += 61_000
-  }
-  t.notOk(await isRoomForTwo(), 'another one may be as wrong')
-  clock.now = Date.parse('2026-03-01T13:59:00Z')
-  t.notOk(await isRoomForTwo(), 'in the hour that follows as well')
-  // What the last hour has seen is enough to tell.
-  for (let n = 0; n < 20; n++) {
-    await limiter.settle(await granted(limiter, one), { ...nothing, tokens: 10 })
-    clock.now += 61_000
-  }
-  clock.now = Date.parse('2026-03-01T14:59:00Z')
-  t.ok(await isRoomForTwo())
+}
+
+const exact = (count: number): number[] => Array.from({ length: count }, () => 0)
+
+t.test('of few, how wrong they were is remembered for an hour or more', async (t) => {
+  const { clock, limiter } = timed('2026-03-01T12:00:00Z')
+  await seen(limiter, clock, [85, 85, ...exact(20)], 61_000)
+  t.notOk(await isRoomForTwo(limiter), 'another two may be as wrong')
+  clock.now = Date.parse('2026-03-01T13:01:00Z')
+  t.notOk(await isRoomForTwo(limiter), 'in the hour that follows as well')
+  await seen(limiter, clock, exact(20), 61_000)
+  clock.now = Date.parse('2026-03-01T14:10:00Z')
+  t.ok(await isRoomForTwo(limiter))
+})
+
+t.test('of many, for five minutes or more', async (t) => {
+  const { clock, limiter } = timed('2026-03-01T12:00:00Z')
+  await seen(limiter, clock, [85, 85], 61_000)
+  await seen(limiter, clock, exact(63), 7000)
+  t.notOk(await isRoomForTwo(limiter))
+  await seen(limiter, clock, exact(64), 7000)
+  t.ok(await isRoomForTwo(limiter))
+})
+
+t.test('after two hours without any, nothing is known', async (t) => {
+  const { clock, limiter } = timed('2026-03-01T12:00:00Z')
+  await seen(limiter, clock, exact(20), 61_000)
+  await limiter.settle(await granted(limiter, limit('tokens', 100, 20)), { ...nothing, tokens: 20 })
+  clock.now += 7_200_000
+  await granted(limiter, limit('tokens', 100, 20))
+  t.match(await refused(limiter, limit('tokens', 100, 60)), { isInDoubt: true })
 })

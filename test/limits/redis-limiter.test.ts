@@ -110,6 +110,52 @@ t.test('after a Redis that has lost everything, settling leaves nothing behind',
   t.equal(await server.ask('DBSIZE'), '0')
 })
 
+t.test('of what was under way then, nothing is given back; what it came to is charged, once', async (t) => {
+  const server = await startRedis(t)
+  const limiter = await opened(t, server.url, { leaseMs: 300 })
+  const limits = [limit('usd_day', 1000, 40), limit('concurrency', 9)]
+  const [one, other] = [await granted(limiter, ...limits), await granted(limiter, ...limits)]
+  await server.ask('FLUSHALL')
+  const slots = 'signalbox:limit:{limits}concurrency:key:a'
+  await until(async () => (await server.ask('ZCARD', slots)) === '2', 'their slots are held again')
+  await granted(limiter, ...limits)
+  const spent = async () => (await granted(limiter, limit('usd_day', 1000, 0))).uses[0]?.used
+  await limiter.settle(one, nothing)
+  t.equal(await spent(), 40e-9)
+  for (let n = 0; n < 2; n++) await limiter.settle(other, { tokens: 5, usd: 30e-9, keyId: 'k' })
+  t.equal(await spent(), 70e-9)
+  t.match(await limiter.usageOf('k'), { today: { requests: 1, usd: 30e-9 } })
+})
+
+t.test('a Redis that has forgotten the scripts is told them again', async (t) => {
+  const server = await startRedis(t)
+  const limiter = await opened(t, server.url)
+  const limits = [limit('tokens', 100, 60), limit('concurrency', 1)]
+  const first = await granted(limiter, ...limits)
+  await server.ask('SCRIPT', 'FLUSH')
+  await refused(limiter, ...limits)
+  await server.ask('SCRIPT', 'FLUSH')
+  await limiter.settle(first, nothing)
+  t.match(await granted(limiter, ...limits), { uses: [{ used: 60 }, { used: 1 }] })
+})
+
+t.test('what was taken by a clock that was ahead, before a failover, leaves the window as well', async (t) => {
+  const server = await startRedis(t)
+  const windowMs = 1200
+  const limiter = await opened(t, server.url, { windowMs })
+  const key = 'signalbox:limit:{limits}tokens:key:a'
+  const ahead = Math.floor(Date.now() / (windowMs / 60)) + 15
+  await server.ask('HSET', key, String(ahead), '1', 'sum', '1', 'from', String(ahead))
+  await limiter.settle(await granted(limiter, limit('tokens', 1000, 500)), { ...nothing, tokens: 500 })
+  const startedAt = performance.now()
+  for (let left = windowMs + 600; left > 0; left = windowMs + 600 - (performance.now() - startedAt)) {
+    await limiter.settle(await granted(limiter, limit('tokens', 1000, 1)), { ...nothing, tokens: 1 })
+    await sleep(50)
+  }
+  const { uses } = await granted(limiter, limit('tokens', 1000, 1))
+  t.ok((uses[0]?.used ?? 500) < 500, `${uses[0]?.used}`)
+})
+
 t.test(
   'while Redis is away each process keeps the limits by itself, and never waits longer than for a command',
   async (t) => {
