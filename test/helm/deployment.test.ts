@@ -1,9 +1,8 @@
 import t from 'tap'
-import { containerOf, gatewayPod, podsIn, portsOf, selects } from './pods.ts'
+import { containerOf, containersOf, gatewayPod, podsIn, portsOf, selects } from './pods.ts'
 import { environments, kubeVersions, type Manifest, only, type RenderOptions, rendered, valuesFor } from './rendered.ts'
 
 interface ServiceSpec {
-  selector: Record<string, string>
   ports: { name: string; port: number; targetPort: string }[]
 }
 
@@ -25,53 +24,24 @@ for (const environment of environments) {
   const manifests = rendered({ values: valuesFor(environment) })
   const pods = podsIn(manifests)
 
-  t.test(`${environment}: selectors find the pods that they are for, and no others`, async (t) => {
-    const gateway = gatewayPod(manifests)
-    t.ok(selects(gateway.labels, deploymentIn(manifests).selector.matchLabels))
-    for (const { metadata, spec } of manifests.filter(({ kind }) => kind === 'Service')) {
-      const { selector, ports } = spec as ServiceSpec
-      const found = pods.filter(({ labels }) => selects(labels, selector))
-      t.equal(found.length, 1, `the Service ${metadata.name} has the pods of one object`)
-      for (const { targetPort } of ports) {
-        const names = found.flatMap((pod) => pod.spec.containers.flatMap((each) => Object.keys(portsOf(each))))
-        t.ok(names.includes(targetPort), `${metadata.name}: ${targetPort} is a port of the container`)
-      }
-    }
-    for (const { spec } of manifests.filter(({ kind }) => kind === 'PodDisruptionBudget')) {
-      const { selector, unhealthyPodEvictionPolicy } = spec as DeploymentSpec & { unhealthyPodEvictionPolicy: string }
+  t.test(`${environment}: the Deployment and its budget are for the gateway's pods alone`, async (t) => {
+    for (const { kind, spec } of manifests.filter(({ kind }) => /^(Deployment|PodDisruptionBudget)$/.test(kind))) {
+      const { selector } = spec as DeploymentSpec
+      const found = pods.filter(({ labels }) => selects(labels, selector.matchLabels))
       t.same(
-        pods.filter(({ labels }) => selects(labels, selector.matchLabels)).map(({ kind }) => kind),
+        found.map(({ kind }) => kind),
         ['Deployment'],
+        kind,
       )
-      t.equal(unhealthyPodEvictionPolicy, 'AlwaysAllow')
     }
   })
 
-  t.test(`${environment}: every pod is what the Pod Security Standard "restricted" asks for, and more`, async (t) => {
-    for (const { name, spec } of pods) {
-      t.match(spec.securityContext, { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } }, name)
-      t.ok(Number(spec.securityContext?.runAsUser) > 0, 'a numeric user, which the kubelet can check')
-      t.equal(spec.automountServiceAccountToken, false)
-      t.equal(spec.enableServiceLinks, false)
-      for (const { securityContext, resources, image } of spec.containers) {
-        t.same(securityContext, {
-          allowPrivilegeEscalation: false,
-          readOnlyRootFilesystem: true,
-          capabilities: { drop: ['ALL'] },
-        })
-        t.ok(resources?.requests?.cpu && resources.requests.memory && resources.limits?.memory)
-        t.notOk(resources?.limits?.cpu, 'a limit of CPU only slows down')
-        t.match(image, /^[\w.-]+\.\w+\/.+(:|@sha256:)/, 'with its registry, and pinned')
-      }
-    }
+  t.test(`${environment}: images come from a registry that is named`, async (t) => {
+    for (const { image } of pods.flatMap(containersOf)) t.match(image, /^[\w.-]+\.\w+\/.+/)
   })
 
-  t.test(`${environment}: what a pod mounts is there`, async (t) => {
-    const { spec } = gatewayPod(manifests)
-    const volumes = (spec.volumes ?? []).map(({ name }) => name)
-    const mounts = containerOf(gatewayPod(manifests)).volumeMounts ?? []
-    t.same(mounts.map(({ name }) => name).toSorted(), volumes.toSorted())
-    for (const { mountPath, readOnly, subPath } of mounts) {
+  t.test(`${environment}: what the gateway mounts it reads only, and sees change`, async (t) => {
+    for (const { mountPath, readOnly, subPath } of containerOf(gatewayPod(manifests)).volumeMounts ?? []) {
       t.equal(readOnly, true)
       t.equal(subPath, undefined, `${mountPath} is a directory: what is mounted as a file never changes`)
     }
@@ -101,6 +71,10 @@ t.test('the budget of disruptions: where there is more than one pod', async (t) 
   t.equal(budgets({ replicaCount: 1 }), 0)
   t.equal(budgets({ replicaCount: 1, autoscaling: { enabled: true, minReplicas: 2 } }), 1)
   t.equal(budgets({ podDisruptionBudget: { enabled: false } }), 0)
+  t.match(only(rendered({ set: { podDisruptionBudget: { maxUnavailable: '20%' } } }), 'PodDisruptionBudget').spec, {
+    maxUnavailable: '20%',
+    unhealthyPodEvictionPolicy: 'AlwaysAllow',
+  })
 })
 
 t.test('the end of a pod: out of the endpoints, then the drain, and time for both', async (t) => {

@@ -98,19 +98,6 @@ t.test('an HTTPRoute without timeouts has the ones of its Gateway', async (t) =>
   t.notHas(rules[0], 'timeouts')
 })
 
-t.test('no port of metrics or of the admin API is where clients go', async (t) => {
-  const set = {
-    config: { admin: { enabled: true, keys: [{ name: 'ops', key: 'sk-operator-of-gateway' }] } },
-    serviceMonitor: { enabled: true },
-  }
-  const manifests = rendered({ set })
-  const { ports } = only(manifests, 'Service', 'signalbox').spec as ServiceSpec
-  t.strictSame(
-    ports.map(({ targetPort }) => targetPort),
-    ['http'],
-  )
-})
-
 t.test('what leads nowhere is refused', async (t) => {
   t.match(template({ set: { ingress: { enabled: true } } }).stderr, /- .*ingress\.hosts/)
   t.match(template({ set: { httpRoute: { enabled: true } } }).stderr, /- .*httpRoute\.parentRefs/)
