@@ -64,12 +64,26 @@ t.test('a rollout brings a new pod before an old one goes', async (t) => {
   t.same(deploymentIn(rendered({ set: { strategy: { type: 'Recreate' } } })).strategy, { type: 'Recreate' })
 })
 
+t.test('the kubelet asks whether it lives, and, of Services, whether it is ready', async (t) => {
+  const { startupProbe, livenessProbe, readinessProbe } = containerOf(
+    podOf({
+      probes: { startup: { periodSeconds: 3 }, liveness: { periodSeconds: 4 }, readiness: { periodSeconds: 5 } },
+    }),
+  )
+  const get = (path: string) => ({ httpGet: { path, port: 'http' } })
+  t.match(startupProbe, { ...get('/health'), periodSeconds: 3 })
+  t.match(livenessProbe, { ...get('/health'), periodSeconds: 4 })
+  t.match(readinessProbe, { ...get('/ready'), periodSeconds: 5 })
+})
+
 t.test('the budget of disruptions: where there is more than one pod', async (t) => {
   const budgets = (set: RenderOptions['set']): number =>
     rendered({ set }).filter(({ kind }) => kind === 'PodDisruptionBudget').length
   t.equal(budgets({}), 1)
   t.equal(budgets({ replicaCount: 1 }), 0)
   t.equal(budgets({ replicaCount: 1, autoscaling: { enabled: true, minReplicas: 2 } }), 1)
+  const keda = { enabled: true, prometheusAddress: 'http://prometheus:9090' }
+  t.equal(budgets({ keda: { ...keda, minReplicas: 1, maxReplicas: 2 } }), 0)
   t.equal(budgets({ podDisruptionBudget: { enabled: false } }), 0)
   t.match(only(rendered({ set: { podDisruptionBudget: { maxUnavailable: '20%' } } }), 'PodDisruptionBudget').spec, {
     maxUnavailable: '20%',
@@ -108,13 +122,14 @@ t.test('the ports that are listened on, each by its name', async (t) => {
 })
 
 t.test('only the API is at the Service that an ingress or a load balancer shows', async (t) => {
-  const manifests = rendered({ set: { config: keyed, service: { type: 'LoadBalancer', port: 8080 } } })
-  const { spec } = only(manifests, 'Service', 'signalbox')
+  const annotations = { 'example.com/internal': 'true' }
+  const manifests = rendered({ set: { config: keyed, service: { type: 'LoadBalancer', port: 8080, annotations } } })
+  const { spec, metadata } = only(manifests, 'Service', 'signalbox')
+  t.same(metadata.annotations, annotations)
   t.match(spec, { type: 'LoadBalancer', ports: [{ name: 'http', port: 8080, targetPort: 'http' }] })
   t.equal((spec as ServiceSpec).ports.length, 1)
-  for (const name of ['signalbox-admin', 'signalbox-metrics']) {
-    t.notMatch(only(manifests, 'Service', name).spec, { type: 'LoadBalancer' })
-  }
+  t.match(only(manifests, 'Service', 'signalbox-admin').spec, { type: 'ClusterIP', ports: [{ port: 4001 }] })
+  t.match(only(manifests, 'Service', 'signalbox-metrics').spec, { clusterIP: 'None' })
 })
 
 t.test('variables come from Secrets by reference, and extraEnv wins', async (t) => {
@@ -138,11 +153,16 @@ t.test('traces say which pod they are of, where there are any', async (t) => {
     Object.fromEntries((containerOf(podOf(set)).env ?? []).map(({ name, ...rest }) => [name, rest]))
   t.same(Object.keys(named({})), ['SIGNALBOX_CONFIG'])
   const endpoint = { name: 'OTEL_EXPORTER_OTLP_ENDPOINT', value: 'http://collector:4318' }
-  for (const set of [{ config: { tracing: { enabled: true } } }, { extraEnv: [endpoint] }]) {
+  const exporter = { name: 'OTEL_TRACES_EXPORTER', value: 'otlp' }
+  for (const set of [{ config: { tracing: { enabled: true } } }, { extraEnv: [endpoint] }, { extraEnv: [exporter] }]) {
     t.match(named({ environment: 'prod', ...set }), {
       K8S_POD_NAME: { valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+      K8S_NODE_NAME: { valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } },
       OTEL_SERVICE_NAME: { value: 'signalbox' },
-      OTEL_RESOURCE_ATTRIBUTES: { value: /k8s\.pod\.name=\$\(K8S_POD_NAME\),.*deployment\.environment\.name=prod$/ },
+      OTEL_RESOURCE_ATTRIBUTES: {
+        value:
+          /service\.instance\.id=\$\(K8S_POD_NAME\),.*k8s\.pod\.name=\$\(K8S_POD_NAME\),.*deployment\.environment\.name=prod$/,
+      },
     })
   }
 })
@@ -211,11 +231,14 @@ t.test('what a pod has beside that', async (t) => {
     extraContainers: [{ name: 'beside', image: 'b' }],
     extraVolumes: [{ name: 'data', emptyDir: {} }],
     extraVolumeMounts: [{ name: 'data', mountPath: '/data' }],
-    image: { pullSecrets: [{ name: 'registry' }] },
+    image: { pullSecrets: [{ name: 'registry' }], pullPolicy: 'Always' },
+    resources: { requests: { cpu: '2' } },
   }
   const pod = podOf({ ...given, ...extra })
   t.match(pod.spec, { ...given, imagePullSecrets: [{ name: 'registry' }] })
   t.ok(containerOf(pod, 'beside'))
+  t.match(containerOf(pod), { imagePullPolicy: 'Always', resources: { requests: { cpu: '2' } } })
+  t.equal(pod.annotations['kubectl.kubernetes.io/default-container'], containerOf(pod).name)
   t.match(pod.spec.volumes?.at(-1), extra.extraVolumes[0])
   t.match(containerOf(pod).volumeMounts?.at(-1), extra.extraVolumeMounts[0])
 })

@@ -79,10 +79,12 @@ t.test('it has the class, the hosts, the paths, the TLS and the annotations of t
 
 t.test('an HTTPRoute leads to the API, and lets a stream take its time', async (t) => {
   const parentRefs = [{ name: 'public', namespace: 'gateways', sectionName: 'https' }]
-  const set = { httpRoute: { enabled: true, parentRefs, hostnames: [host] }, service: { port: 8080 } }
+  const annotations = { owner: 'ml' }
+  const set = { httpRoute: { enabled: true, parentRefs, hostnames: [host], annotations }, service: { port: 8080 } }
   const manifests = rendered({ name: 'front', set })
   const { rules, ...spec } = only(manifests, 'HTTPRoute').spec as RouteSpec
   t.strictSame(spec, { parentRefs, hostnames: [host] })
+  t.strictSame(only(manifests, 'HTTPRoute').metadata.annotations, annotations)
   t.equal(rules.length, 1)
   for (const { matches, timeouts, backendRefs } of rules) {
     t.strictSame(matches, [{ path: { type: 'PathPrefix', value: '/v1' } }])
