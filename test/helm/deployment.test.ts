@@ -59,6 +59,7 @@ t.test('replicas: a number, or what an autoscaler says', async (t) => {
 })
 
 t.test('a rollout brings a new pod before an old one goes', async (t) => {
+  t.match(deploymentIn(rendered({ set: { revisionHistoryLimit: 3 } })), { revisionHistoryLimit: 3 })
   const rolling = { type: 'RollingUpdate', rollingUpdate: { maxSurge: '25%', maxUnavailable: 0 } }
   t.same(deploymentIn(rendered()).strategy, rolling)
   t.same(deploymentIn(rendered({ set: { strategy: { type: 'Recreate' } } })).strategy, { type: 'Recreate' })
@@ -231,13 +232,13 @@ t.test('what a pod has beside that', async (t) => {
     extraContainers: [{ name: 'beside', image: 'b' }],
     extraVolumes: [{ name: 'data', emptyDir: {} }],
     extraVolumeMounts: [{ name: 'data', mountPath: '/data' }],
-    image: { pullSecrets: [{ name: 'registry' }], pullPolicy: 'Always' },
+    image: { pullSecrets: [{ name: 'registry' }], pullPolicy: 'Never' },
     resources: { requests: { cpu: '2' } },
   }
   const pod = podOf({ ...given, ...extra })
   t.match(pod.spec, { ...given, imagePullSecrets: [{ name: 'registry' }] })
   t.ok(containerOf(pod, 'beside'))
-  t.match(containerOf(pod), { imagePullPolicy: 'Always', resources: { requests: { cpu: '2' } } })
+  t.match(containerOf(pod), { imagePullPolicy: 'Never', resources: { requests: { cpu: '2' } } })
   t.equal(pod.annotations['kubectl.kubernetes.io/default-container'], containerOf(pod).name)
   t.match(pod.spec.volumes?.at(-1), extra.extraVolumes[0])
   t.match(containerOf(pod).volumeMounts?.at(-1), extra.extraVolumeMounts[0])
