@@ -127,7 +127,10 @@ t.test('only the API is at the Service that an ingress or a load balancer shows'
   const manifests = rendered({ set: { config: keyed, service: { type: 'LoadBalancer', port: 8080, annotations } } })
   const { spec, metadata } = only(manifests, 'Service', 'signalbox')
   t.same(metadata.annotations, annotations)
-  t.match(spec, { type: 'LoadBalancer', ports: [{ name: 'http', port: 8080, targetPort: 'http' }] })
+  t.match(spec, {
+    type: 'LoadBalancer',
+    ports: [{ name: 'http', port: 8080, targetPort: 'http', appProtocol: 'http' }],
+  })
   t.equal((spec as ServiceSpec).ports.length, 1)
   t.match(only(manifests, 'Service', 'signalbox-admin').spec, { type: 'ClusterIP', ports: [{ port: 4001 }] })
   t.match(only(manifests, 'Service', 'signalbox-metrics').spec, { clusterIP: 'None' })

@@ -82,6 +82,7 @@ t.test('its password: of a Secret, the same one on both sides, or none', async (
   t.match(containerOf(redisPod(manifests), 'redis').env, [{ name: 'REDISCLI_AUTH', valueFrom: reference }])
   t.ok(redisLines(manifests, { 'of-redis': { pass: 'secret' } }).includes('requirepass secret'))
   t.notMatch(redisLines(withRedis()).join('\n'), /requirepass/)
+  t.ok(redisLines(withRedis()).includes('protected-mode no'), 'without one, Redis would let in nobody but its own pod')
 })
 
 t.test('its pod has a name that stays, and is ready when it answers, not while it loads', async (t) => {
