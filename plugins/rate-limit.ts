@@ -1,7 +1,8 @@
 import fp from 'fastify-plugin'
-import { type Config, milliseconds } from '../src/config/schema.ts'
-import type { Limiter } from '../src/limits/limiter.ts'
-import { type LimiterOptions, MemoryLimiter } from '../src/limits/memory-limiter.ts'
+import { milliseconds } from '../src/config/duration.ts'
+import type { Config } from '../src/config/schema.ts'
+import type { Limiter, LimiterOptions } from '../src/limits/limiter.ts'
+import { MemoryLimiter } from '../src/limits/memory-limiter.ts'
 import { RedisLimiter } from '../src/limits/redis-limiter.ts'
 
 declare module 'fastify' {

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { type Config, milliseconds } from '../src/config/schema.ts'
+import { milliseconds } from '../src/config/duration.ts'
+import type { Config } from '../src/config/schema.ts'
 import { loggable } from '../src/server/errors.ts'
 import type { EventLog } from '../src/store/event-log.ts'
 import { FilePersistence } from '../src/store/file-persistence.ts'

@@ -24,11 +24,12 @@ export type {
   AppliedLimit,
   KeyUsage,
   Limiter,
+  LimiterOptions,
   Refusal,
   Reservation,
   Used,
 } from './limits/limiter.ts'
-export { type LimiterOptions, MemoryLimiter, type MemoryLimiterOptions } from './limits/memory-limiter.ts'
+export { MemoryLimiter, type MemoryLimiterOptions } from './limits/memory-limiter.ts'
 export { RedisLimiter, type RedisLimiterOptions } from './limits/redis-limiter.ts'
 export { type CreateLLMOptions, createLLM } from './llm/create-llm.ts'
 export { createDemo, type DemoOptions } from './llm/demo.ts'

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
-import { Duration, options } from './schema-parts.ts'
+import { Duration } from './duration.ts'
+import { options } from './schema-parts.ts'
 
 /** Answers of a model that are given again to whoever asks exactly the same. */
 export const CacheConfig = Type.Object(

@@ -3,9 +3,11 @@ import type { Environment } from '../env.ts'
 import { resolveLLM } from '../llm/create-llm.ts'
 import { parseRedisUrl } from '../store/redis-url.ts'
 import type { ApiKeyConfig } from './auth-schema.ts'
+import { milliseconds } from './duration.ts'
 import { impossibleAdmin } from './impossible-admin.ts'
 import { impossibleAgents } from './impossible-agents.ts'
-import { type Config, milliseconds, type ProviderConfig } from './schema.ts'
+import type { ProviderConfig } from './provider-schema.ts'
+import type { Config } from './schema.ts'
 
 /** What types cannot say of the sections that are well formed. An ill-formed one is undefined, and among `illFormed`. */
 export function* inconsistencies(config: Partial<Config>, illFormed: ReadonlySet<string>): Generator<string> {

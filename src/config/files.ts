@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { keysIn } from './key-files.ts'
+import type { ProviderConfig } from './provider-schema.ts'
 import { ReadFiles } from './read-files.ts'
-import type { Config, ProviderConfig } from './schema.ts'
+import type { Config } from './schema.ts'
 
 /**
  * A configuration whose paths are absolute and that holds what its files have: instructions of agents, keys. Paths are seen from the

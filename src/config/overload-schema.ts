@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
-import { Duration, options } from './schema-parts.ts'
+import { Duration } from './duration.ts'
+import { options } from './schema-parts.ts'
 
 /** How much one process takes on. */
 export const OverloadConfig = Type.Object(

@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
-import { Duration, options } from './schema-parts.ts'
+import { Duration } from './duration.ts'
+import { options } from './schema-parts.ts'
 
 /** What a target of a model says beside its name and weight. */
 export const targetFields = {

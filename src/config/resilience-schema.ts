@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
-import { Duration, options } from './schema-parts.ts'
+import { Duration } from './duration.ts'
+import { options } from './schema-parts.ts'
 
 export const ProviderTimeouts = Type.Object(
   {

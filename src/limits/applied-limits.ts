@@ -1,6 +1,7 @@
 import type { KeyLimits } from '../auth/auth-plugin.ts'
 import type { LimitScope } from '../types.ts'
-import { type AppliedLimit, nano } from './limiter.ts'
+import { nano } from './accounting.ts'
+import type { AppliedLimit } from './limiter.ts'
 
 /** Limits, and whose they are. */
 export interface Limited {

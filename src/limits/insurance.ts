@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import type { LimitName } from '../types.ts'
-import type { Actual, AppliedLimit, Refusal, Reservation } from './limiter.ts'
-import { type LimiterOptions, MemoryLimiter, nameOf } from './memory-limiter.ts'
+import { isBudget, nameOf } from './accounting.ts'
+import type { Actual, AppliedLimit, LimiterOptions, Refusal, Reservation } from './limiter.ts'
+import { MemoryLimiter } from './memory-limiter.ts'
 import { dayOf, monthOf } from './periods.ts'
 
 /** While the store is away: this process keeps the limit by itself, or nothing passes that falls under it. */
@@ -65,7 +66,5 @@ export class Insurance {
     return known?.period === periodOf(limit) ? known.spent : 0
   }
 }
-
-const isBudget = ({ limit }: AppliedLimit): boolean => limit === 'usd_day' || limit === 'usd_month'
 
 const periodOf = ({ limit }: AppliedLimit): number => (limit === 'usd_day' ? dayOf(Date.now()) : monthOf(Date.now()))

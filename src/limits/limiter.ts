@@ -81,61 +81,14 @@ export interface Limiter {
   close(): void
 }
 
-/** USD, in billionths. */
-export const nano = 1_000_000_000
-
-/** Of the settling of a reservation: how much more, or less, than its limits were charged with. */
-export function differences({ limits }: Pick<Reservation, 'limits'>, { tokens, usd }: Actual): number[] {
-  return limits.map(({ limit, amount }) => {
-    if (limit === 'tokens') return tokens === undefined ? 0 : Math.ceil(tokens) - amount
-    if (limit === 'usd_day' || limit === 'usd_month') return usd === undefined ? 0 : Math.round(usd * nano) - amount
-    return 0
-  })
-}
-
-/** What is taken of it is an estimate. What takes nothing is none. */
-export const isEstimate = ({ limit, amount }: AppliedLimit): boolean =>
-  amount > 0 && (limit === 'tokens' || limit === 'usd_day' || limit === 'usd_month')
-
-/** How much more a request came to than was estimated; undefined where nobody knows, or where nothing came of it. */
-export function errorOf(applied: AppliedLimit, { tokens = 0, usd = 0 }: Actual): number | undefined {
-  if (!isEstimate(applied)) return undefined
-  const actual = applied.limit === 'tokens' ? Math.ceil(tokens) : Math.round(usd * nano)
-  return actual > 0 ? actual - applied.amount : undefined
-}
-
-/** As it is told: `used` after the reservation, if it was granted. */
-export function useOf(
-  { limit, scope, id, cap, amount }: AppliedLimit,
-  used: number,
-  resetMs: number,
-  held: number,
-  granted: boolean,
-): LimitUse {
-  const unit = limit === 'usd_day' || limit === 'usd_month' ? nano : 1
-  return {
-    limit,
-    scope,
-    id,
-    used: (granted ? used + amount : used) / unit,
-    held: held / unit,
-    cap: cap / unit,
-    resetMs,
-  }
-}
-
-const leftOf = ({ limit, cap }: AppliedLimit, { used }: LimitUse): number =>
-  cap - (limit === 'tokens' ? used : Math.round(used * nano))
-
-/** What is not granted: by the limit that takes longest to have room. `waits`: milliseconds, 0 where there is room. */
-export function refusalOf(
-  limits: readonly AppliedLimit[],
-  uses: readonly LimitUse[],
-  waits: readonly number[],
-): Refusal {
-  const isTooLarge = limits.findIndex(({ limit, amount, cap }) => limit !== 'concurrency' && amount > cap)
-  const by = isTooLarge >= 0 ? isTooLarge : waits.indexOf(Math.max(...waits))
-  const [applied, use] = [limits[by], uses[by]]
-  const isInDoubt = Boolean(applied && use && isEstimate(applied) && leftOf(applied, use) >= applied.amount)
-  return { granted: false, limits, uses, by, retryAfterMs: waits[by] ?? 0, isTooLarge: isTooLarge >= 0, isInDoubt }
+/** Of whatever keeps them. */
+export interface LimiterOptions {
+  /** Of all requests together. Default none. */
+  gateway?: KeyLimits | undefined
+  /** Count what every key uses, also without limits. Default false. */
+  countsUsage?: boolean | undefined
+  /** Reserved for an answer whose request does not bound it. Default 1024. */
+  defaultOutputTokens?: number | undefined
+  /** Milliseconds of the window of requests and tokens. Default 60 000. */
+  windowMs?: number | undefined
 }

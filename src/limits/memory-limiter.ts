@@ -1,34 +1,10 @@
 import { LRUCache } from 'lru-cache'
 import type { KeyLimits } from '../auth/auth-plugin.ts'
+import { differences, errorOf, isEstimate, nameOf, nano, refusalOf, useOf } from './accounting.ts'
 import { aWhileMs, Doubt } from './doubt.ts'
-import {
-  type Actual,
-  type AppliedLimit,
-  differences,
-  errorOf,
-  isEstimate,
-  type KeyUsage,
-  type Limiter,
-  nano,
-  type Refusal,
-  type Reservation,
-  refusalOf,
-  type Used,
-  useOf,
-} from './limiter.ts'
+import type { Actual, AppliedLimit, KeyUsage, Limiter, LimiterOptions, Refusal, Reservation, Used } from './limiter.ts'
 import { dayMs, dayOf, monthOf } from './periods.ts'
 import { SlidingWindow, steps } from './sliding-window.ts'
-
-export interface LimiterOptions {
-  /** Of all requests together. Default none. */
-  gateway?: KeyLimits | undefined
-  /** Count what every key uses, also without limits. Default false. */
-  countsUsage?: boolean | undefined
-  /** Reserved for an answer whose request does not bound it. Default 1024. */
-  defaultOutputTokens?: number | undefined
-  /** Milliseconds of the window of requests and tokens. Default 60 000. */
-  windowMs?: number | undefined
-}
 
 export interface MemoryLimiterOptions extends LimiterOptions {
   /** Unix milliseconds. Default: the clock. */
@@ -240,7 +216,3 @@ export class MemoryLimiter implements Limiter {
 }
 
 const unused = (): Used => ({ requests: 0, tokens: 0, usd: 0 })
-
-/** What no other limit has for a name: the first two are of a few words. */
-export const nameOf = ({ limit, scope, id }: Pick<AppliedLimit, 'limit' | 'scope' | 'id'>): string =>
-  `${limit}:${scope}:${id}`

@@ -5,24 +5,10 @@ import type { RedisConnection } from '../store/redis-connection.ts'
 import { redisKey } from '../store/redis-key.ts'
 import { StoreUnavailable } from '../store/store-unavailable.ts'
 import type { StoreReport } from '../types.ts'
+import { differences, errorOf, isEstimate, nameOf, nano, refusalOf, useOf } from './accounting.ts'
 import { HeldSlots } from './held-slots.ts'
 import { Insurance, type InsuranceOptions } from './insurance.ts'
-import {
-  type Actual,
-  type AppliedLimit,
-  differences,
-  errorOf,
-  isEstimate,
-  type KeyUsage,
-  type Limiter,
-  nano,
-  type Refusal,
-  type Reservation,
-  refusalOf,
-  type Used,
-  useOf,
-} from './limiter.ts'
-import { type LimiterOptions, nameOf } from './memory-limiter.ts'
+import type { Actual, AppliedLimit, KeyUsage, Limiter, LimiterOptions, Refusal, Reservation, Used } from './limiter.ts'
 import { dayOf, monthOf, monthsAround } from './periods.ts'
 import { steps } from './sliding-window.ts'
 

@@ -1,7 +1,8 @@
 import { AgentLoop } from '../agent/agent-loop.ts'
 import type { Guardrail } from '../agent/guardrail.ts'
 import type { AgentTool } from '../agent/tool.ts'
-import type { AgentConfig, Config } from '../config/schema.ts'
+import type { AgentConfig } from '../config/agent-schema.ts'
+import type { Config } from '../config/schema.ts'
 import type { LLMClient } from '../types.ts'
 import type { ServerEntry } from './model-router.ts'
 

@@ -1,4 +1,5 @@
-import { type Config, milliseconds } from '../config/schema.ts'
+import { milliseconds } from '../config/duration.ts'
+import type { Config } from '../config/schema.ts'
 import type { Persistence } from '../store/persistence.ts'
 import type { LLMClient } from '../types.ts'
 import { cached } from './cached.ts'

@@ -1,4 +1,6 @@
-import { type Config, milliseconds, type ProviderConfig } from '../config/schema.ts'
+import { milliseconds } from '../config/duration.ts'
+import type { ProviderConfig } from '../config/provider-schema.ts'
+import type { Config } from '../config/schema.ts'
 import type { BreakerChange, LLMClient } from '../types.ts'
 import { Breakers } from './breakers.ts'
 import { breaking } from './breaking.ts'

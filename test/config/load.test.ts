@@ -3,8 +3,9 @@ import { resolve } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import { ConfigError } from '../../src/config/config-error.ts'
+import { milliseconds } from '../../src/config/duration.ts'
 import { loadConfig, parseConfig } from '../../src/config/load.ts'
-import { type Config, milliseconds } from '../../src/config/schema.ts'
+import type { Config } from '../../src/config/schema.ts'
 
 const parse = (yaml: string, env: Record<string, string> = {}): Config => parseConfig(yaml, 'signalbox.yaml', env)
 

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { parseConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/schema.ts'
+import { containerOf, gatewayPod } from './pods.ts'
 import { only, rendered } from './rendered.ts'
 
 const textOf = (set: Record<string, unknown>): string =>
@@ -31,6 +32,8 @@ t.test('the chart adds the mounted keys of clients to those that there are', asy
 
 t.test('the chart adds where the extension is', async (t) => {
   const extensions = { existingConfigMap: 'tools', module: 'main.ts' }
+  const mounts = containerOf(gatewayPod(rendered({ set: { extensions } }))).volumeMounts ?? []
+  t.equal(mounts.find(({ name }) => name === 'extensions')?.mountPath, '/etc/signalbox-extensions')
   t.match(textOf({ extensions }), 'extensions: /etc/signalbox-extensions/main.ts\n')
 })
 

@@ -79,10 +79,12 @@ t.test('it has the class, the hosts, the paths, the TLS and the annotations of t
 
 t.test('an HTTPRoute leads to the API, and lets a stream take its time', async (t) => {
   const parentRefs = [{ name: 'public', namespace: 'gateways', sectionName: 'https' }]
-  const set = { httpRoute: { enabled: true, parentRefs, hostnames: [host] }, service: { port: 8080 } }
+  const annotations = { owner: 'ml' }
+  const set = { httpRoute: { enabled: true, parentRefs, hostnames: [host], annotations }, service: { port: 8080 } }
   const manifests = rendered({ name: 'front', set })
   const { rules, ...spec } = only(manifests, 'HTTPRoute').spec as RouteSpec
   t.strictSame(spec, { parentRefs, hostnames: [host] })
+  t.strictSame(only(manifests, 'HTTPRoute').metadata.annotations, annotations)
   t.equal(rules.length, 1)
   for (const { matches, timeouts, backendRefs } of rules) {
     t.strictSame(matches, [{ path: { type: 'PathPrefix', value: '/v1' } }])
@@ -96,19 +98,6 @@ t.test('an HTTPRoute without timeouts has the ones of its Gateway', async (t) =>
   const set = { httpRoute: { enabled: true, parentRefs: [{ name: 'public' }], timeouts: null } }
   const { rules } = only(rendered({ set }), 'HTTPRoute').spec as RouteSpec
   t.notHas(rules[0], 'timeouts')
-})
-
-t.test('no port of metrics or of the admin API is where clients go', async (t) => {
-  const set = {
-    config: { admin: { enabled: true, keys: [{ name: 'ops', key: 'sk-operator-of-gateway' }] } },
-    serviceMonitor: { enabled: true },
-  }
-  const manifests = rendered({ set })
-  const { ports } = only(manifests, 'Service', 'signalbox').spec as ServiceSpec
-  t.strictSame(
-    ports.map(({ targetPort }) => targetPort),
-    ['http'],
-  )
 })
 
 t.test('what leads nowhere is refused', async (t) => {

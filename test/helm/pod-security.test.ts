@@ -55,6 +55,7 @@ for (const [name, options] of cases) {
         for (const { name, securityContext, resources } of containersOf(pod)) {
           t.equal(securityContext?.readOnlyRootFilesystem, true, name)
           t.match(resources, { requests: { cpu: /./, memory: /./ }, limits: { memory: /./ } }, name)
+          t.notOk(resources?.limits?.cpu, 'a limit of CPU only slows down')
         }
       })
 

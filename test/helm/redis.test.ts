@@ -82,11 +82,25 @@ t.test('its password: of a Secret, the same one on both sides, or none', async (
   t.match(containerOf(redisPod(manifests), 'redis').env, [{ name: 'REDISCLI_AUTH', valueFrom: reference }])
   t.ok(redisLines(manifests, { 'of-redis': { pass: 'secret' } }).includes('requirepass secret'))
   t.notMatch(redisLines(withRedis()).join('\n'), /requirepass/)
+  t.ok(redisLines(withRedis()).includes('protected-mode no'), 'without one, Redis would let in nobody but its own pod')
+})
+
+t.test('its pod has a name that stays, and is ready when it answers, not while it loads', async (t) => {
+  const manifests = withRedis()
+  const { spec } = only(manifests, 'StatefulSet') as unknown as { spec: { serviceName: string } }
+  t.match(only(manifests, 'Service', spec.serviceName).spec, { clusterIP: 'None' })
+  // With `-e` an error, such as LOADING, is a failure of the command, too.
+  t.match(containerOf(redisPod(manifests), 'redis').readinessProbe, {
+    exec: { command: ['redis-cli', '-e', 'ping'] },
+  })
 })
 
 t.test('its data: on a volume, or gone with the pod', async (t) => {
   const claim = (manifests: readonly Manifest[]) =>
     (only(manifests, 'StatefulSet').spec as { volumeClaimTemplates?: unknown }).volumeClaimTemplates
+  const { args = [], volumeMounts } = containerOf(redisPod(withRedis()), 'redis')
+  t.match(volumeMounts, [{ name: 'data', mountPath: args[args.indexOf('--dir') + 1] }], 'where it writes')
+  t.match(claim(withRedis()), [{ spec: { accessModes: ['ReadWriteOnce'] } }])
   t.match(claim(withRedis()), [{ metadata: { name: 'data' }, spec: { resources: { requests: { storage: '2Gi' } } } }])
   t.match(claim(withRedis({ persistence: { storageClass: 'fast' } })), [{ spec: { storageClassName: 'fast' } }])
   const without = withRedis({ persistence: { enabled: false, size: '1Gi' } })

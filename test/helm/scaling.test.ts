@@ -107,6 +107,7 @@ t.test('KEDA scales the Deployment, which has no number of its own', async (t) =
   const manifests = withKeda({ minReplicas: 3, maxReplicas: 9, ...byMetrics })
   const deployment = only(manifests, 'Deployment')
   const { scaleTargetRef, minReplicaCount, maxReplicaCount, triggers } = kedaOf(manifests)
+  t.equal(kedaOf(withKeda({ pollingInterval: 7 })).pollingInterval, 7)
   t.equal(scaleTargetRef.name, deployment.metadata.name)
   t.notHas(deployment.spec, 'replicas')
   t.strictSame([minReplicaCount, maxReplicaCount], [3, 9])

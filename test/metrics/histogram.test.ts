@@ -38,6 +38,7 @@ t.test("it shows what prom-client's histogram shows, in both formats", async (t)
 
 t.test('the latest exemplar of a bucket is shown in OpenMetrics, and only there', async (t) => {
   const histogram = new Histogram('took_seconds', 'Took.', bounds, ['x'])
+  const startedAt = Date.now()
   histogram.observe({ x: 'a' }, 0.5, { trace_id: 'first', span_id: '1' })
   histogram.observe({ x: 'a' }, 0.75, { trace_id: 'second', span_id: '2' })
   histogram.observe({ x: 'a' }, 0.8)
@@ -47,6 +48,8 @@ t.test('the latest exemplar of a bucket is shown in OpenMetrics, and only there'
   t.match(text, /^took_seconds_bucket\{le="1",x="a"\} 3 # \{trace_id="second",span_id="2"\} 0\.75 \d+(\.\d+)?$/m)
   t.match(text, /^took_seconds_bucket\{le="\+Inf",x="a"\} 4 # \{trace_id="slow",span_id="3"\} 100 /m)
   t.match(text, /^took_seconds_bucket\{le="0\.1",x="a"\} 0$/m)
+  const [, seconds] = /"slow".* (\S+)$/m.exec(text) ?? []
+  t.ok(Number(seconds) * 1000 >= startedAt && Number(seconds) * 1000 <= Date.now(), 'when it was seen, in seconds')
   t.notMatch((await exposition.scrape()).text, 'trace_id')
 })
 

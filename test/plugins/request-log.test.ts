@@ -141,7 +141,7 @@ t.test('a failure of an upstream is a line of its own, with its cause', async (t
 
 t.test('probes are seen only by who wants to', async (t) => {
   const quiet = await gatewayWith(t)
-  for (const path of ['/health', '/ready', '/health?x', '/ready/']) {
+  for (const path of ['/health', '/ready', '/health?x', '/ready/', '/metrics']) {
     t.same(await linesOf(quiet, () => fetch(quiet.url + path)), [], path)
   }
   const debug = await gatewayWith(t, { server: { logLevel: 'debug' } })
@@ -215,6 +215,60 @@ t.test('in an app of one’s own it logs what the hooks tell', async (t) => {
   })
   t.match(lines, [{ level: 30, msg: 'request', requestId: 'r', route: '/mine', durationMs: 1.2 }])
   t.notOk('promptTokens' in (lines[0] ?? {}))
+})
+
+t.test('what needs an eye on is a warning, what always happens is for who looks for it', async (t) => {
+  const gateway = await gatewayWith(t, { server: { logLevel: 'debug' } })
+  const { hooks, logs } = gateway
+  const target = { provider: 'openai', model: 'm' }
+  const retry = { requestId: 'r', target, attempt: 1, reason: 'upstream_error' }
+  const tool = { requestId: 'r', tool: 'clock', durationMs: 1 }
+  const levelOf = (emit: () => void): unknown => {
+    emit()
+    return logs.at(-1)?.level
+  }
+  const [debug, info, warn] = [20, 30, 40]
+  t.equal(
+    levelOf(() => hooks.emit('onRetry', { ...retry, delayMs: 5 })),
+    info,
+  )
+  t.equal(
+    levelOf(() => hooks.emit('onRetryBudgetSpent', retry)),
+    debug,
+  )
+  for (const [state, level] of [
+    ['open', warn],
+    ['half_open', info],
+    ['closed', info],
+  ] as const) {
+    t.equal(
+      levelOf(() => hooks.emit('onBreaker', { target, state })),
+      level,
+      state,
+    )
+  }
+  for (const [outcome, level] of [
+    ['ok', debug],
+    ['failed', info],
+  ] as const) {
+    t.equal(
+      levelOf(() => hooks.emit('onTool', { ...tool, outcome })),
+      level,
+      outcome,
+    )
+  }
+})
+
+t.test('what was made in the background is a line of its own', async (t) => {
+  const gateway = await gatewayWith(t)
+  const usage = { prompt_tokens: 5, completion_tokens: 7, total_tokens: 12, estimated: false }
+  const end = { requestId: 'r', route: '/v1/responses', userId: 'ann', outcome: 'ok', durationMs: 2.345 } as const
+  gateway.hooks.emit('onBackgroundEnd', { ...end, usage })
+  const { time, pid, hostname, ...line } = gateway.logs.at(-1) ?? {}
+  t.strictSame(line, {
+    ...{ ...end, level: 30, msg: 'made in the background', durationMs: 2.3 },
+    ...{ promptTokens: 5, completionTokens: 7 },
+  })
 })
 
 t.test('why a guardrail stopped a turn is not in the log: it may quote what was said', async (t) => {

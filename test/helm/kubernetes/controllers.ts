@@ -8,16 +8,15 @@ const condition = (type: string, status: boolean, reason: string): Json => ({
 
 /** What the controllers of a cluster would say of an object, at once: that it runs, or that it never will. */
 export function statusOf({ kind, metadata, spec }: KubernetesObject, runs: boolean): Json | undefined {
-  const observedGeneration = metadata.generation
   const replicas = (spec as { replicas?: number } | undefined)?.replicas ?? 1
   const ready = runs ? replicas : 0
+  const counts = {
+    observedGeneration: metadata.generation,
+    ...{ replicas, updatedReplicas: replicas, readyReplicas: ready, availableReplicas: ready },
+  }
   if (kind === 'Deployment') {
     return {
-      observedGeneration,
-      replicas,
-      updatedReplicas: replicas,
-      readyReplicas: ready,
-      availableReplicas: ready,
+      ...counts,
       unavailableReplicas: replicas - ready,
       conditions: [
         condition('Available', runs, runs ? 'MinimumReplicasAvailable' : 'MinimumReplicasUnavailable'),
@@ -27,11 +26,7 @@ export function statusOf({ kind, metadata, spec }: KubernetesObject, runs: boole
   }
   if (kind === 'StatefulSet') {
     return {
-      observedGeneration,
-      replicas,
-      updatedReplicas: replicas,
-      readyReplicas: ready,
-      availableReplicas: ready,
+      ...counts,
       currentReplicas: ready,
       currentRevision: `${metadata.name}-1`,
       updateRevision: `${metadata.name}-1`,
