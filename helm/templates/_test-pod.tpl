@@ -10,20 +10,13 @@ metadata:
   name: {{ include "signalbox.nameFor" (dict "context" .context "end" (printf "test-%s" .test)) }}
   namespace: {{ .context.Release.Namespace }}
   labels:
-    {{- /* Not the gateway's name: its Service must not send requests here. */}}
-    app.kubernetes.io/name: {{ printf "%s-test" (include "signalbox.name" .context | trunc 58) }}
-    app.kubernetes.io/instance: {{ .context.Release.Name }}
-    app.kubernetes.io/component: test
-    app.kubernetes.io/managed-by: {{ .context.Release.Service }}
-    {{- with omit $values.commonLabels "app.kubernetes.io/component" }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- /* Not the gateway's name: its Service must not send requests here. A key is there once: the pod's own label wins. */}}
+    {{- $name := printf "%s-test" (include "signalbox.name" .context | trunc 58) }}
+    {{- $labels := dict "app.kubernetes.io/name" $name "app.kubernetes.io/instance" .context.Release.Name "app.kubernetes.io/component" "test" "app.kubernetes.io/managed-by" .context.Release.Service }}
+    {{- merge $labels (default (dict) $values.commonLabels) | toYaml | nindent 4 }}
   annotations:
-    helm.sh/hook: test
-    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
-    {{- with omit $values.commonAnnotations "helm.sh/hook" "helm.sh/hook-delete-policy" }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- $hook := dict "helm.sh/hook" "test" "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded" }}
+    {{- merge $hook (default (dict) $values.commonAnnotations) | toYaml | nindent 4 }}
 spec:
   restartPolicy: Never
   activeDeadlineSeconds: 120

@@ -217,6 +217,9 @@ t.test('what is added to every object, and to the pods', async (t) => {
   for (const { kind, metadata } of manifests) {
     t.match(metadata, { labels: { team: 'ml' }, annotations: { owner: 'ml@example.com' } }, kind)
   }
+  const clashing = rendered({ set: { commonLabels: { 'app.kubernetes.io/component': 'ml' } } })
+  const own = { labels: { 'app.kubernetes.io/component': 'metrics' } }
+  t.match(only(clashing, 'Service', 'signalbox-metrics').metadata, own, 'a label of its own wins')
   const { labels, annotations } = gatewayPod(manifests)
   t.match(labels, { team: 'ml', sidecar: 'no' })
   t.match(annotations, { owner: 'ml@example.com', note: 'of the pod' })
