@@ -166,7 +166,7 @@ export const overview = board({
       lines({
         title: 'Overhead of the gateway',
         description:
-          'Time of a request in which no provider was waited for, the wait for an earlier turn of its conversation included; agents, whose tools run here, are left out. Of all models.',
+          'Time of a request in which neither a provider was waited for nor its own body, the wait for an earlier turn of its conversation included; agents, whose tools run here, are left out. Of all models.',
         unit: 's',
         limits: { above: [0.05, 0.25] },
         next: 'runtime',

@@ -4,10 +4,14 @@ import { loggable } from '../src/server/errors.ts'
 
 const probes = new Set(['/health', '/ready', '/metrics'])
 
+/** Of a client that sends its body at leisure. */
+const slowMs = 100
+
 /** In one copy, since there is one for every request: what is undefined is not written. */
 const madeOf = <End extends HookEvents['onResponse'] | HookEvents['onBackgroundEnd']>(end: End) => ({
   ...end,
   durationMs: Math.round(end.durationMs * 10) / 10,
+  receivedMs: 'receivedMs' in end && end.receivedMs >= slowMs ? Math.round(end.receivedMs) : undefined,
   usage: undefined,
   promptTokens: end.usage?.prompt_tokens,
   completionTokens: end.usage?.completion_tokens,

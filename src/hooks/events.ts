@@ -150,6 +150,8 @@ export interface HookEvents {
     /** What its cache had, where the model has one. */
     cache?: CacheOutcome
     durationMs: number
+    /** Of that, how long the client took to send the body. */
+    receivedMs?: number
   }
   /** What was made when its request was over already, in the background or after its client had left, has ended. */
   onBackgroundEnd: {

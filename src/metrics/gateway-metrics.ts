@@ -227,7 +227,16 @@ export class GatewayMetrics {
   }
 
   #responded(response: HookEvents['onResponse']): void {
-    const { requestId, route, outcome, errorCode, model = other, provider = other, durationMs } = response
+    const {
+      requestId,
+      route,
+      outcome,
+      errorCode,
+      model = other,
+      provider = other,
+      durationMs,
+      receivedMs = 0,
+    } = response
     const { disconnects, errors, overhead, requestDuration, requests, streamEnds } = this.#instruments
     const request = this.#open.end(requestId)
     const hasFailed = outcome !== 'ok' && outcome !== 'client_closed'
@@ -249,7 +258,7 @@ export class GatewayMetrics {
     const agent = String(operation === 'invoke_agent')
     // Who shares an answer has waited for the provider that another was asking.
     if (response.cache !== 'shared')
-      overhead.observe({ route, agent }, Math.max(0, durationMs - request.waitedMs) / 1000)
+      overhead.observe({ route, agent }, Math.max(0, durationMs - receivedMs - request.waitedMs) / 1000)
   }
 
   #stored({ part, operation, outcome, durationMs }: HookEvents['onStore']): void {

@@ -88,7 +88,7 @@ export function createInstruments() {
     ),
     overhead: histogram(
       'signalbox_overhead_seconds',
-      'Time of a request to a model in which no provider was waited for.',
+      'Time of a request to a model in which neither a provider was waited for nor a body that was still on its way.',
       overhead,
       'route',
       'agent',

@@ -12,6 +12,13 @@ export const defaultBodyLimits: BodyLimits = { bodyLimit: 10 * 1024 * 1024, json
 
 const strictUTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
+/** What is read. */
+export interface Incoming {
+  readonly request: Request
+  /** Set by {@link readJSON}: how long the client took to send the body, from then on. Milliseconds. */
+  receivedMs: number
+}
+
 /**
  * Reads a request's body as JSON.
  *
@@ -19,10 +26,11 @@ const strictUTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
  * @throws GatewayError 400, 413 or 415; `client_closed` when the body never arrived whole
  */
 export async function readJSON(
-  request: Request,
+  incoming: Incoming,
   { bodyLimit, jsonDepth }: BodyLimits,
   ifEmpty?: object,
 ): Promise<unknown> {
+  const { request } = incoming
   const type = request.headers.get('content-type')
   if (type && !/^(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type)) {
     throw new GatewayError('unsupported_media_type', 'send the request body as application/json')
@@ -30,7 +38,9 @@ export async function readJSON(
   if (!/^(identity)?$/i.test(request.headers.get('content-encoding') ?? '')) {
     throw new GatewayError('unsupported_media_type', 'compressed request bodies are not supported')
   }
+  const startedAt = performance.now()
   const bytes = await readBytes(request, bodyLimit)
+  incoming.receivedMs = performance.now() - startedAt
   // Outside HTTP nothing holds a body to its declared length.
   if (bytes.byteLength > bodyLimit) throw tooLarge(bodyLimit)
   const text = decode(bytes)

@@ -15,7 +15,7 @@ import { withoutUnaskedUsage } from './unasked-usage.ts'
 
 /** `POST /v1/chat/completions` */
 export const createChatCompletion: Endpoint = async (exchange, context) => {
-  const body = asChatRequest(await readJSON(exchange.request, context.limits))
+  const body = asChatRequest(await readJSON(exchange, context.limits))
   const { client, request } = await dispatch(exchange, context, body)
   const reserved = reserve(exchange, context, { client, model: request.model, expected: () => ofChat(request) })
   if (reserved) await reserved

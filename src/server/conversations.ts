@@ -13,7 +13,7 @@ import { conversationNotFound } from './response-basis.ts'
 
 /** `POST /v1/conversations` */
 export const createConversation: Endpoint = async (exchange, context) => {
-  const given = asNewConversation(await readJSON(exchange.request, context.limits, {}))
+  const given = asNewConversation(await readJSON(exchange, context.limits, {}))
   const items = await newItems(exchange, context, given.items)
   const record = await context.conversationRecords.create(exchange.userId, { ...given, items })
   return exchange.json(200, resourceOf(record))
@@ -25,7 +25,7 @@ export const retrieveConversation: Endpoint = async (exchange, context) =>
 
 /** `POST /v1/conversations/{conversation_id}`: new metadata, for all there was. */
 export const updateConversation: Endpoint = async (exchange, context) => {
-  const metadata = asConversationUpdate(await readJSON(exchange.request, context.limits))
+  const metadata = asConversationUpdate(await readJSON(exchange, context.limits))
   const record = await changing(exchange, context, (conversation) => conversation.save({ metadata }))
   return exchange.json(200, resourceOf(record))
 }
@@ -46,7 +46,7 @@ export const listItems: Endpoint = async (exchange, context) => {
 /** `POST /v1/conversations/{conversation_id}/items`: answers those that were added, in their order. */
 export const addItems: Endpoint = async (exchange, context) => {
   noteIncludes(exchange)
-  const given = asNewItems(await readJSON(exchange.request, context.limits))
+  const given = asNewItems(await readJSON(exchange, context.limits))
   const added = await changing(exchange, context, async (conversation) => {
     const { items: before } = conversation.record
     const items = await newItems(exchange, context, given, before)

@@ -10,7 +10,7 @@ import { reserve } from './reserve.ts'
 /** `POST /v1/embeddings` */
 export const createEmbeddings: Endpoint = async (exchange, context) => {
   const { router, limits } = context
-  const request = asEmbeddingRequest(await readJSON(exchange.request, limits))
+  const request = asEmbeddingRequest(await readJSON(exchange, limits))
   const { entry, client, model } = router.resolve(request.model)
   assertMayUse(exchange.principal, request.model)
   exchange.model = entry.model

@@ -52,6 +52,7 @@ export const responseOf = (
     userId,
     stream,
     durationMs: exchange.elapsed(),
+    receivedMs: exchange.receivedMs,
     ...(errorCode === undefined ? {} : { errorCode }),
     ...(model === undefined ? {} : { model }),
     ...(provider === undefined ? {} : { provider }),

@@ -33,6 +33,8 @@ export class ExchangeFacts {
   stopped = false
   usage: CompletionUsage | undefined
   firstTokenMs: number | undefined
+  /** How long the client took to send the body, once it was read. */
+  receivedMs = 0
   /** How often a provider was asked. */
   attempts = 0
   /** How it fares with a cache, if there is one. */

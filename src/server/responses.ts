@@ -22,7 +22,7 @@ import { EventStream } from './sse.ts'
 
 /** `POST /v1/responses` */
 export const createResponse: Endpoint = async (exchange, context) => {
-  const body = asResponseRequest(await readJSON(exchange.request, context.limits))
+  const body = asResponseRequest(await readJSON(exchange, context.limits))
   assertMetadata(body)
   const id = newResponseId()
   const basis = await basisOf(exchange, context, body, id)

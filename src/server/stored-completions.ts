@@ -54,8 +54,8 @@ export const listCompletionMessages: Endpoint = async (exchange, { completions }
 
 /** `POST /v1/chat/completions/{id}`: replaces its metadata. */
 export const updateCompletion: Endpoint = async (exchange, context) => {
-  const { request, parameter: id, userId } = exchange
-  const metadata = asMetadata(await readJSON(request, context.limits))
+  const { parameter: id, userId } = exchange
+  const metadata = asMetadata(await readJSON(exchange, context.limits))
   const completion = await context.completions.update(userId, id, metadata)
   if (!completion) throw notFound(id)
   return exchange.json(200, completion)

@@ -160,6 +160,28 @@ t.test('overhead is the time in which no provider was waited for', async (t) => 
   t.ok(overhead <= whole - 0.145, 'the provider is not')
 })
 
+t.test('nor is the time that a client takes to send its body part of it', async (t) => {
+  const { server, samples, hooks } = counted()
+  let received = 0
+  hooks.on('onResponse', ({ receivedMs = 0 }) => {
+    received = receivedMs
+  })
+  async function* slowly(): AsyncGenerator<Uint8Array> {
+    const text = Buffer.from(JSON.stringify(body))
+    yield text.subarray(0, 10)
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    yield text.subarray(10)
+  }
+  const request = { method: 'POST', headers: { 'content-type': 'application/json' }, duplex: 'half' }
+  const sent = { ...request, body: ReadableStream.from(slowly()) } as RequestInit
+  t.equal((await server.handle(new Request('http://localhost/v1/chat/completions', sent))).status, 200)
+  const all = await samples()
+  const whole = sumOf(all, 'gen_ai_server_request_duration_seconds_sum') ?? 0
+  t.ok(received >= 145, 'it is told')
+  t.ok(whole >= 0.145, 'and part of the whole')
+  t.ok((sumOf(all, 'signalbox_overhead_seconds_sum') ?? 0) <= whole - 0.145)
+})
+
 t.test('usage that is no number is not counted, and nothing else is lost', async (t) => {
   const { server, samples, hooks } = counted({ topUsers: 1 })
   hooks.on('onListenerError', ({ error }) => t.fail(String(error)))

@@ -14,7 +14,7 @@ const streamed = (...pieces: (string | Uint8Array)[]): ReadableStream =>
   ReadableStream.from(pieces.map((piece) => Buffer.from(piece as string)))
 
 const read = (request: Request, limits: Partial<BodyLimits> = {}): Promise<unknown> =>
-  readJSON(request, { ...defaultBodyLimits, ...limits })
+  readJSON({ request, receivedMs: 0 }, { ...defaultBodyLimits, ...limits })
 
 t.test('reads JSON, its length declared or not', async (t) => {
   t.strictSame(await read(post('{"a":[1,"é"]}')), { a: [1, 'é'] })
