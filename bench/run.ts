@@ -148,6 +148,11 @@ const variants: Record<string, Record<string, string>> = {
   metrics: { BENCH_METRICS: 'on' },
   'metrics + log line': { BENCH_METRICS: 'on', BENCH_LOG: 'info' },
   traces: { OTEL_EXPORTER_OTLP_ENDPOINT: env.BENCH_UPSTREAM },
+  'traces of one in ten': {
+    OTEL_EXPORTER_OTLP_ENDPOINT: env.BENCH_UPSTREAM,
+    OTEL_TRACES_SAMPLER: 'traceidratio',
+    OTEL_TRACES_SAMPLER_ARG: '0.1',
+  },
 }
 
 print(
