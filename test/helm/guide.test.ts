@@ -184,7 +184,7 @@ t.test('the sizes are those of the values, and follow from the measured figures'
   for (const text of ['requests a core', '`memory: 512Mi`', '`cpu: 500m`', '`memory: 384Mi`', '`1Gi`'])
     t.match(page, text)
 
-  const cores = 500 * 170e-6 + 2000 * 30 * 23e-6
+  const cores = 500 * 180e-6 + 2000 * 30 * 23e-6
   t.match(page, `= ${cores.toFixed(3)} cores`)
   const { targetCPUUtilizationPercentage: percent } = valuesOf(join(chart, 'values.yaml')).autoscaling as Values
   const { minReplicas } = valuesOf(environmentFile('prod')).autoscaling as Values
