@@ -27,9 +27,16 @@ export const requestLog = fp(
       const ids = app.tracing?.idsOf(line.requestId)
       return ids ? { ...line, ...ids } : line
     }
-    hooks.on('onResponse', (response) =>
-      log[probes.has(response.route) ? 'debug' : 'info'](traced(madeOf(response)), 'request'),
-    )
+    /** Why authentication refused a request, until that is over. */
+    const refused = new Map<string, string>()
+    hooks.on('onAuthFail', ({ requestId, reason }) => refused.set(requestId, reason))
+    hooks.on('onResponse', (response) => {
+      const line = traced(madeOf(response))
+      const reason = refused.size > 0 ? refused.get(response.requestId) : undefined
+      if (reason === undefined) return log[probes.has(response.route) ? 'debug' : 'info'](line, 'request')
+      refused.delete(response.requestId)
+      log.warn({ ...line, reason }, 'request')
+    })
     hooks.on('onBackgroundEnd', (end) => log.info(traced(madeOf(end)), 'made in the background'))
     hooks.on('onWarning', ({ error, ...line }) =>
       log.warn(
@@ -47,7 +54,6 @@ export const requestLog = fp(
     hooks.on('onGuardrail', ({ reason: _, ...line }) => log.warn(traced(line), 'a guardrail stopped a turn'))
     hooks.on('onWriteStall', (line) => log.warn(line, 'a client read nothing of its answer, and was dropped'))
     hooks.on('onTool', (line) => log[line.outcome === 'ok' ? 'debug' : 'info'](traced(line), 'tool'))
-    hooks.on('onAuthFail', ({ requestId, reason }) => log.warn(traced({ requestId, reason }), 'authentication failed'))
     hooks.on('onAdmin', (line) => log.info(traced(line), 'audit'))
     hooks.on('onError', ({ requestId, error }) =>
       log.error(traced({ requestId, error: loggable(error) }), 'request failed'),

@@ -81,17 +81,16 @@ t.test('each request is one line: who, what, how long, how it ended', async (t) 
 
 const authorized = { headers: { authorization: `Bearer ${CLIENT_KEY}` } }
 
-t.test('a request that is refused is one line, and the reason another', async (t) => {
+t.test('a request that is refused is one line, with the reason', async (t) => {
   const gateway = await gatewayWith(t)
   for (const [apiKey, call] of [
     ['sk-wrong-key', () => gateway.client({ apiKey: 'sk-wrong-key' }).chat.completions.create(ask)],
     ['', () => fetch(`${gateway.url}/v1/models`)],
   ] as const) {
     const lines = await linesOf(gateway, () => call().catch(() => undefined))
-    const [refusal, request, ...more] = lines
-    t.match(refusal, { level: 40, msg: 'authentication failed', reason: String })
-    t.match(request, { level: 30, msg: 'request', status: 401, outcome: 'error', userId: null, stream: false })
-    t.equal(request?.requestId, refusal?.requestId)
+    const [refusal, ...more] = lines
+    t.match(refusal, { level: 40, msg: 'request', status: 401, outcome: 'error', userId: null, stream: false })
+    t.match(refusal, { reason: String, requestId: /^req_/ })
     t.same(more, [])
     t.notMatch(JSON.stringify(lines), apiKey || CLIENT_KEY)
   }

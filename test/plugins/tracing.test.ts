@@ -64,6 +64,18 @@ for (const [protocol, format] of [
   })
 }
 
+t.test('a request that authentication refuses is traced, and its line says where and why', async (t) => {
+  const collector = await startCollector(t)
+  const config = 'auth: { keys: [{ key: sk-client-0001, user: ann }] }'
+  const gateway = await gatewayWith(t, { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }, config)
+  t.equal((await chat(gateway)).status, 401)
+  t.match(await stop(gateway), { code: 0 })
+  const span = await collector.only('POST')
+  t.match(span, { kind: 'SERVER', attributes: { 'http.response.status_code': 401 } })
+  const line = gateway.process.stdout.split('\n').find((text) => text.includes('"msg":"request"'))
+  t.match(JSON.parse(line ?? ''), { trace_id: span.traceId, span_id: span.spanId, status: 401, reason: String })
+})
+
 t.test('without any of its variables, or with OTEL_SDK_DISABLED, nothing is traced', async (t) => {
   const collector = await startCollector(t)
   for (const env of [{}, { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_SDK_DISABLED: 'true' }]) {
