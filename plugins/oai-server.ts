@@ -1,9 +1,9 @@
-import type { IncomingMessage } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { errorAnswer, GatewayError } from '../src/server/errors.ts'
-import { nodeListener } from '../src/server/node-listener.ts'
-import { type HandleContext, OaiServer, type OaiServerOptions } from '../src/server/oai-server.ts'
+import { GatewayError } from '../src/server/errors.ts'
+import { NodeRequest } from '../src/server/node-request.ts'
+import { OaiServer, type OaiServerOptions } from '../src/server/oai-server.ts'
+import { sendAnswer } from '../src/server/send-answer.ts'
 import { announceAnswer } from './errors.ts'
 
 declare module 'fastify' {
@@ -39,16 +39,8 @@ const validHost = /^(?:[\w.~!$&'()*+,;=%-]*|\[[\da-f:.]+\])(?::\d*)?$/i
  */
 const toldIdleMs = 5000
 
-const context = Symbol('signalbox.context')
-
-/** A request on its way to the core, with what the plugins know of it. */
-interface ForwardedMessage extends IncomingMessage {
-  [context]?: HandleContext
-}
-
 /**
- * The adapter: an `onRequest` hook that hands the raw request to `OaiServer.handle` as a web-standard `Request`, with what
- * the plugins before it have established. Registered last, since nothing runs after it.
+ * The adapter: an `onRequest` hook that hands the raw request to the server, with what the plugins before it have established. Registered last, since nothing runs after it.
  */
 export const oaiServer = fp<OaiServerPluginOptions>(
   async (app, options) => {
@@ -65,43 +57,22 @@ export const oaiServer = fp<OaiServerPluginOptions>(
     })
     app.decorate('oaiServer', server)
     app.addHook('onClose', () => server.backgroundSettled())
-    const listener = nodeListener(
-      (request, incoming: ForwardedMessage) => server.handle(request, incoming[context]),
-      'localhost',
-      (cause) => refuseUnreadable(cause),
-    )
-
-    // The listener makes the Request before it returns; a URL that it cannot read is refused here.
-    let arriving: { request: FastifyRequest; reply: FastifyReply } | undefined
-    const refuseUnreadable = (cause: unknown): Response => {
-      const error = new GatewayError('invalid_request', 'the request has an invalid URL', { cause })
-      const { status, headers, text } = errorAnswer(error)
-      if (!arriving) return new Response(text, { status, headers })
-      const { request, reply } = arriving
-      announceAnswer(request, reply, status)
-      const ours = { ...(reply.getHeaders() as Record<string, string>), 'x-request-id': request.id }
-      return new Response(text, { status, headers: { ...ours, ...headers } })
-    }
-
     const forward = (request: FastifyRequest, reply: FastifyReply): void => {
-      const raw: ForwardedMessage = request.raw
       // Left while a plugin was at work: nothing would tell the core.
       if (reply.raw.closed) {
         reply.hijack()
         announceAnswer(request, reply, 499)
         return
       }
-      if (!validHost.test(raw.headers.host ?? '')) {
+      if (!validHost.test(request.headers.host ?? '')) {
         void reply.send(new GatewayError('invalid_request', 'the request has an invalid Host header'))
         return
       }
-      // The path is the request's alone: a Host can be made to carry one into the URL that is put together from both.
-      raw.headers.host = 'localhost'
       const headers = reply.getHeaders() as Record<string, string>
       // A client that keeps its connection is sent to look for another process.
       if (app.readiness.draining) headers.connection = 'close'
       else if (app.server.keepAliveTimeout > toldIdleMs) headers['keep-alive'] = `timeout=${toldIdleMs / 1000}`
-      raw[context] = {
+      const context = {
         requestId: request.id,
         startedAt: performance.now() - reply.elapsedTime,
         // Nobody established is not nobody needed: that is for the core to say, by the route that it finds.
@@ -110,9 +81,9 @@ export const oaiServer = fp<OaiServerPluginOptions>(
         ...(request.place ? { keepFor: request.place.keepFor } : {}),
       }
       reply.hijack()
-      arriving = { request, reply }
-      void listener(raw, reply.raw)
-      arriving = undefined
+      void server
+        .answer(new NodeRequest(request.raw, reply.raw), context)
+        .then((answer) => sendAnswer(answer, reply.raw))
     }
 
     // OPTIONS is the cors plugin's; without it, it gets to the core as any method that no route takes.

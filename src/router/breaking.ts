@@ -20,16 +20,23 @@ export function breaking(client: LLMClient, breakers: Breakers): LLMClient {
   }
 
   return wrapped(client, {
-    async whole(ask, request, call) {
-      const passage = enter(request.model, call)
+    whole(ask, request, call) {
+      let passage: Passage
       try {
-        const answer = await ask()
-        passage.end()
-        return answer
+        passage = enter(request.model, call)
       } catch (error) {
-        passage.fail(error)
-        throw error
+        return Promise.reject(error)
       }
+      return ask().then(
+        (answer) => {
+          passage.end()
+          return answer
+        },
+        (error: unknown) => {
+          passage.fail(error)
+          throw error
+        },
+      )
     },
     streamed(ask, request, call) {
       try {

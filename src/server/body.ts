@@ -1,5 +1,6 @@
 import { isWithinDepth, parseJSON } from '../json.ts'
 import { GatewayError } from './errors.ts'
+import { type IncomingRequest, tooLarge } from './incoming-request.ts'
 
 export interface BodyLimits {
   /** Bytes. Default 10 MiB. */
@@ -14,7 +15,7 @@ const strictUTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
 /** What is read. */
 export interface Incoming {
-  readonly request: Request
+  readonly request: IncomingRequest
   /** Set by {@link readJSON}: how long the client took to send the body, from then on. Milliseconds. */
   receivedMs: number
 }
@@ -31,18 +32,17 @@ export async function readJSON(
   ifEmpty?: object,
 ): Promise<unknown> {
   const { request } = incoming
-  const type = request.headers.get('content-type')
+  const type = request.header('content-type')
   if (type && !/^(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type)) {
     throw new GatewayError('unsupported_media_type', 'send the request body as application/json')
   }
-  if (!/^(identity)?$/i.test(request.headers.get('content-encoding') ?? '')) {
+  if (!/^(identity)?$/i.test(request.header('content-encoding') ?? '')) {
     throw new GatewayError('unsupported_media_type', 'compressed request bodies are not supported')
   }
+  if (Number(request.header('content-length')) > bodyLimit) throw tooLarge(bodyLimit)
   const startedAt = performance.now()
-  const bytes = await readBytes(request, bodyLimit)
+  const bytes = await request.bytes(bodyLimit)
   incoming.receivedMs = performance.now() - startedAt
-  // Outside HTTP nothing holds a body to its declared length.
-  if (bytes.byteLength > bodyLimit) throw tooLarge(bodyLimit)
   const text = decode(bytes)
   if (ifEmpty && text.trim() === '') return ifEmpty
   const value = parse(text)
@@ -52,35 +52,7 @@ export async function readJSON(
   return value
 }
 
-function readBytes(request: Request, limit: number): Promise<ArrayBuffer | Uint8Array> {
-  const declared = request.headers.get('content-length')
-  if (Number(declared) > limit) throw tooLarge(limit)
-  const bytes = declared === null ? readChunks(request, limit) : request.arrayBuffer()
-  return bytes.catch((error: unknown) => {
-    if (error instanceof GatewayError) throw error
-    throw new GatewayError('client_closed', 'the request body did not arrive whole', { cause: error })
-  })
-}
-
-/** A body of unknown length is counted while it arrives, and refused as soon as it is too long. */
-async function readChunks(request: Request, limit: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of request.body ?? []) {
-    size += chunk.byteLength
-    if (size > limit) throw tooLarge(limit)
-    chunks.push(chunk)
-  }
-  const bytes = new Uint8Array(size)
-  let offset = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset)
-    offset += chunk.byteLength
-  }
-  return bytes
-}
-
-function decode(bytes: ArrayBuffer | Uint8Array): string {
+function decode(bytes: Uint8Array): string {
   try {
     return strictUTF8.decode(bytes)
   } catch (cause) {
@@ -99,6 +71,3 @@ function parse(text: string): unknown {
     throw new GatewayError('invalid_request', `the request body is not valid JSON${where}`, { cause })
   }
 }
-
-const tooLarge = (limit: number): GatewayError =>
-  new GatewayError('body_too_large', `the request body is larger than ${limit} bytes`)

@@ -1,4 +1,5 @@
 import type { ChatRequest, LLMClient } from '../types.ts'
+import type { Answer } from './answer.ts'
 import { readJSON } from './body.ts'
 import { ChunkStream, reportPartial } from './chunk-stream.ts'
 import { streamDetached } from './completion-run.ts'
@@ -16,7 +17,8 @@ import { withoutUnaskedUsage } from './unasked-usage.ts'
 /** `POST /v1/chat/completions` */
 export const createChatCompletion: Endpoint = async (exchange, context) => {
   const body = asChatRequest(await readJSON(exchange, context.limits))
-  const { client, request } = await dispatch(exchange, context, body)
+  const found = dispatch(exchange, context, body)
+  const { client, request } = found instanceof Promise ? await found : found
   const reserved = reserve(exchange, context, { client, model: request.model, expected: () => ofChat(request) })
   if (reserved) await reserved
   const isDetached = body.stream === true && isResumable(exchange)
@@ -42,7 +44,7 @@ async function streamCompletion(
   client: LLMClient,
   asked: ChatRequest,
   kept: KeptCompletion | undefined,
-): Promise<Response> {
+): Promise<Answer> {
   exchange.stream = true
   const wantsUsage = asked.stream_options?.include_usage === true
   const chunks = await ChunkStream.open(exchange, context, client, asked)

@@ -1,5 +1,6 @@
 import { bounded } from '../agent/bounded.ts'
 import { EventsGoneError } from '../store/event-log.ts'
+import type { Answer } from './answer.ts'
 import { type CompletionEvent, firstId, isDone, isError } from './completion-events.ts'
 import type { ServerContext } from './context.ts'
 import { GatewayError } from './errors.ts'
@@ -17,7 +18,7 @@ export async function followCompletion(
   context: ServerContext,
   id: string,
   lastId: number,
-): Promise<Response> {
+): Promise<Answer> {
   const from = Math.max(firstId, lastId + 1)
   const source = { key: eventsKey(exchange.userId, id), gone: () => gone(exchange, context, id) }
   // What is not there can still be told by its status.

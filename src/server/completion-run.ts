@@ -2,6 +2,7 @@ import { bounded } from '../agent/bounded.ts'
 import { heartbeatMs } from '../responses/response-records.ts'
 import { withSource } from '../source.ts'
 import type { CallOptions, ChatRequest, LLMClient } from '../types.ts'
+import type { Answer } from './answer.ts'
 import { ChunkStream } from './chunk-stream.ts'
 import { chunksUntilAborted } from './chunks-until-aborted.ts'
 import { begun, type CompletionEvent, done, firstId, isError } from './completion-events.ts'
@@ -23,7 +24,7 @@ export async function streamDetached(
   client: LLMClient,
   asked: ChatRequest,
   kept: KeptCompletion,
-): Promise<Response> {
+): Promise<Answer> {
   exchange.stream = true
   const run = new CompletionRun(kept, exchange, context)
   await run.begin()

@@ -8,6 +8,7 @@ import type { ConversationRecords } from '../responses/conversation-records.ts'
 import type { ResponseRecords } from '../responses/response-records.ts'
 import type { Routes } from '../router/routes.ts'
 import type { EventLog } from '../store/event-log.ts'
+import type { Answer } from './answer.ts'
 import type { BackgroundRuns } from './background-runs.ts'
 import type { BodyLimits } from './body.ts'
 import type { Exchange } from './exchange.ts'
@@ -42,4 +43,4 @@ export interface ServerContext {
 }
 
 /** Answers the requests of one route. May throw; the server turns that into the error envelope. */
-export type Endpoint = (exchange: Exchange, context: ServerContext) => Response | Promise<Response>
+export type Endpoint = (exchange: Exchange, context: ServerContext) => Answer | Promise<Answer>

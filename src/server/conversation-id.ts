@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import type { ChatRequest } from '../types.ts'
 import { GatewayError } from './errors.ts'
+import type { IncomingRequest } from './incoming-request.ts'
 
 export const conversationHeader = 'x-conversation-id'
 
@@ -12,8 +13,11 @@ const longest = 256
  *
  * @throws GatewayError `invalid_request` for a name that cannot be one
  */
-export function namedConversation(headers: Headers, { metadata }: Pick<ChatRequest, 'metadata'>): string | undefined {
-  const header = headers.get(conversationHeader)
+export function namedConversation(
+  request: IncomingRequest,
+  { metadata }: Pick<ChatRequest, 'metadata'>,
+): string | undefined {
+  const header = request.header(conversationHeader)
   if (header !== null) return valid(fromHeader(header), conversationHeader)
   const named: unknown = metadata && 'conversation_id' in metadata ? metadata.conversation_id : undefined
   return named === undefined || named === null ? undefined : valid(named, 'metadata.conversation_id')

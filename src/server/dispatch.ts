@@ -24,24 +24,51 @@ export interface Dispatch<Request extends Addressed = ChatRequest> {
  *
  * @param thread What the request is a turn of already, and brings all earlier turns of: an agent then begins no conversation
  *   unless one is named.
+ * @returns At once, where nobody has to be waited for.
  */
-export async function dispatch<Request extends Addressed>(
+export function dispatch<Request extends Addressed>(
   exchange: Exchange,
   context: ServerContext,
   body: Request,
   thread?: string,
-): Promise<Dispatch<Request>> {
+): Dispatch<Request> | Promise<Dispatch<Request>> {
   const { agentLoader, conversations, router } = context
   const registered = agentLoader ? router.find(body.model) : router.resolve(body.model)
   assertMayUse(exchange.principal, body.model)
   exchange.model = registered?.entry.model ?? '_other'
   const mayBeAgent = agentLoader !== undefined || registered?.client.agent !== undefined
   // Where no conversation can be, what else is called so is between the client and the provider.
-  const named = mayBeAgent || conversations ? namedConversation(exchange.request.headers, body) : undefined
+  const named = mayBeAgent || conversations ? namedConversation(exchange.request, body) : undefined
   const conversationId = named ?? thread ?? (mayBeAgent ? agentConversation(body) : '')
-  const key = { userId: exchange.userId, conversationId }
-  const loaded = agentLoader && (await loadAgent(context, { ...key, model: body.model }))
-  const { client, model } = loaded ? { client: loaded, model: body.model } : (registered ?? router.resolve(body.model))
+  const naming: Naming = { named, thread, key: { userId: exchange.userId, conversationId } }
+  if (!agentLoader) return addressed(exchange, context, body, registered ?? router.resolve(body.model), naming)
+  return loadAgent(context, { ...naming.key, model: body.model }).then((agent) => {
+    const route = agent ? { client: agent, model: body.model, entry: registered?.entry } : registered
+    return addressed(exchange, context, body, route ?? router.resolve(body.model), naming)
+  })
+}
+
+/** By what name a request is a turn of a conversation, if it is one. */
+interface Naming {
+  named: string | undefined
+  thread: string | undefined
+  key: ConversationKey
+}
+
+/** Who has been found, and under which entry, unless nobody registered it. */
+interface Found {
+  client: LLMClient
+  model: string
+  entry?: ServerEntry | undefined
+}
+
+function addressed<Request extends Addressed>(
+  exchange: Exchange,
+  context: ServerContext,
+  body: Request,
+  { client, model, entry }: Found,
+  { named, thread, key }: Naming,
+): Dispatch<Request> {
   exchange.provider = client.provider
   exchange.askedTarget = targetOf(client, { model })
   const request = model === body.model ? body : { ...body, model }
@@ -52,9 +79,9 @@ export async function dispatch<Request extends Addressed>(
     return { client, request }
   }
   if (named === undefined && thread === undefined) assertNaming(body)
-  exchange.conversationId = conversationId
+  exchange.conversationId = key.conversationId
   const isThread = named === undefined && thread !== undefined
-  const turn = isThread ? client : conversing(exchange, context, client, registered?.entry.conversation, key)
+  const turn = isThread ? client : conversing(exchange, context, client, entry?.conversation, key)
   exchange.routed(client.agent !== undefined, turn !== client || client.agent?.keepsHistory === true)
   return { client: client.agent?.toolNames.length ? context.hiddenSteps.restoring(turn, key.userId) : turn, request }
 }

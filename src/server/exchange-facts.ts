@@ -2,16 +2,14 @@ import type { AuthVerifyResult } from '../auth/auth-plugin.ts'
 import type { CompletionUsage } from '../hooks/events.ts'
 import type { CacheReport, Target } from '../types.ts'
 import type { Bill } from './bill.ts'
-import { pathOf } from './path-of.ts'
+import type { IncomingRequest } from './incoming-request.ts'
 
 /** What is known of one request and its answer: who, what, how long, at what cost. */
 export class ExchangeFacts {
-  readonly request: Request
+  readonly request: IncomingRequest
   readonly requestId: string
   /** Of the request's arrival, as `performance.now()`. */
   readonly startedAt: number
-  /** The address without query, with doubled and trailing slashes folded. */
-  readonly path: string
   /** The template of the matched route. */
   route = '_other'
   /** What the parameters of the route matched, decoded. */
@@ -44,11 +42,10 @@ export class ExchangeFacts {
   /** What each step of a run cost. */
   readonly bill: Bill
 
-  constructor(request: Request, requestId: string, startedAt: number, bill: Bill) {
+  constructor(request: IncomingRequest, requestId: string, startedAt: number, bill: Bill) {
     this.request = request
     this.requestId = requestId
     this.startedAt = startedAt
-    this.path = pathOf(request.url)
     this.bill = bill
   }
 
@@ -62,9 +59,12 @@ export class ExchangeFacts {
     return this.parameters[0] ?? ''
   }
 
-  /** Of the address. */
+  get path(): string {
+    return this.request.path
+  }
+
   get query(): URLSearchParams {
-    return new URL(this.request.url).searchParams
+    return this.request.query
   }
 
   /** Its answer was there already: nobody bills it. */

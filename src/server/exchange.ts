@@ -2,12 +2,13 @@ import type { Outcome } from '../hooks/events.ts'
 import type { HookBus } from '../hooks/hook-bus.ts'
 import { toJSONText } from '../source.ts'
 import type { CacheReport, CallOptions } from '../types.ts'
+import { Answer } from './answer.ts'
 import { Bill, type Prices } from './bill.ts'
 import { errorAnswer, type GatewayError, toGatewayError } from './errors.ts'
-import { eventResponse } from './event-response.ts'
 import { callOf } from './exchange-call.ts'
 import { backgroundEndOf, completionOf, responseOf, routeOf, subjectOf } from './exchange-events.ts'
 import { ExchangeFacts } from './exchange-facts.ts'
+import type { IncomingRequest } from './incoming-request.ts'
 import { servedBy, servedHeaders } from './served-headers.ts'
 import type { EventStream } from './sse.ts'
 import { Warnings, warningHeader } from './warnings.ts'
@@ -44,7 +45,10 @@ export class Exchange extends ExchangeFacts {
   #isEndTold = false
   #over: ((costUsd: number | 'unknown' | undefined) => void) | undefined
 
-  constructor(request: Request, { requestId, startedAt, hooks, headers, prices, onEnd, keepFor }: ExchangeOptions) {
+  constructor(
+    request: IncomingRequest,
+    { requestId, startedAt, hooks, headers, prices, onEnd, keepFor }: ExchangeOptions,
+  ) {
     super(request, requestId, startedAt ?? performance.now(), new Bill(prices))
     this.#hooks = hooks
     this.#headers = headers
@@ -89,20 +93,20 @@ export class Exchange extends ExchangeFacts {
   }
 
   /** A whole answer. Ends the exchange. */
-  json(status: number, body: object): Response {
+  json(status: number, body: object): Answer {
     const text = toJSONText(body)
     this.end(status, 'ok')
     return this.#respond(status, text, { 'content-type': 'application/json', ...this.#served() })
   }
 
   /** An answer without a body. Ends the exchange. */
-  empty(status: number, headers?: Readonly<Record<string, string>>): Response {
+  empty(status: number, headers?: Readonly<Record<string, string>>): Answer {
     this.end(status, 'ok')
     return this.#respond(status, null, headers)
   }
 
   /** A failure in OpenAI's envelope. Ends the exchange. */
-  fail(error: unknown): Response {
+  fail(error: unknown): Answer {
     const failure = this.noteFailure(error)
     this.end(failure.status, failure.kind === 'client_closed' ? 'client_closed' : 'error', failure.code ?? failure.type)
     const { status, headers, text } = errorAnswer(failure)
@@ -110,17 +114,15 @@ export class Exchange extends ExchangeFacts {
   }
 
   /** The head of an event stream. The exchange goes on until {@link end}. */
-  eventStream(events: EventStream<unknown>): Response {
+  eventStream(events: EventStream<unknown>): Answer {
     this.#hooks.emit('onStream', { requestId: this.requestId, route: this.route })
-    return eventResponse(events, {
-      status: 200,
-      headers: this.#answerHeaders({
-        'content-type': 'text/event-stream; charset=utf-8',
-        'cache-control': 'no-cache',
-        'x-accel-buffering': 'no',
-        ...this.#served(),
-      }),
+    const headers = this.#answerHeaders({
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      'x-accel-buffering': 'no',
+      ...this.#served(),
     })
+    return new Answer(200, headers, events)
   }
 
   /** What the client has not been told yet, in quotes and commas, as far as a header goes; empty when there is nothing. */
@@ -219,15 +221,13 @@ export class Exchange extends ExchangeFacts {
   #abortable(): AbortController {
     if (this.#controller) return this.#controller
     const controller = new AbortController()
-    const { signal } = this.request
-    if (signal.aborted) controller.abort(signal.reason)
-    else signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true })
     this.#controller = controller
+    this.request.onLeave((reason) => controller.abort(reason))
     return controller
   }
 
-  #respond(status: number, body: string | null, headers?: Readonly<Record<string, string>>): Response {
-    return new Response(body, { status, headers: this.#answerHeaders(headers) })
+  #respond(status: number, body: string | null, headers?: Readonly<Record<string, string>>): Answer {
+    return new Answer(status, this.#answerHeaders(headers), body)
   }
 
   #answerHeaders(headers: Readonly<Record<string, string>> | undefined): Record<string, string> {

@@ -17,6 +17,7 @@ import { PersistedIndex } from '../store/persisted-index.ts'
 import type { Persistence } from '../store/persistence.ts'
 import { ResponseStore } from '../store/response-store.ts'
 import type { SortedIndex } from '../store/sorted-index.ts'
+import type { Answer } from './answer.ts'
 import { BackgroundRuns } from './background-runs.ts'
 import type { Prices } from './bill.ts'
 import { type BodyLimits, defaultBodyLimits } from './body.ts'
@@ -36,12 +37,13 @@ import { createEmbeddings } from './embeddings.ts'
 import { GatewayError } from './errors.ts'
 import { Exchange } from './exchange.ts'
 import { health, ready } from './health.ts'
+import type { IncomingRequest } from './incoming-request.ts'
 import { type Listener, listen } from './listen.ts'
 import { listModels, retrieveModel } from './models.ts'
 import { OpenExchanges } from './open-exchanges.ts'
 import { Readiness } from './readiness.ts'
 import { createResponse } from './responses.ts'
-import { RouteTable } from './route-table.ts'
+import { type RouteMatch, RouteTable } from './route-table.ts'
 import { Settling } from './settling.ts'
 import {
   deleteCompletion,
@@ -51,6 +53,7 @@ import {
   updateCompletion,
 } from './stored-completions.ts'
 import { cancelResponse, deleteResponse, listInputItems, retrieveResponse } from './stored-responses.ts'
+import { WebRequest } from './web-request.ts'
 
 export interface OaiServerOptions {
   /** Models to register. Default none. */
@@ -124,6 +127,14 @@ const preflightHeaders = {
   'access-control-allow-methods': 'GET, HEAD, POST, DELETE, OPTIONS',
   'access-control-allow-headers': '*, authorization',
   'access-control-max-age': '86400',
+}
+
+/** Of any address. */
+const preflight: RouteMatch = {
+  route: '_other',
+  parameters: [],
+  open: true,
+  endpoint: (exchange) => exchange.empty(204, preflightHeaders),
 }
 
 /** The OpenAI-compatible server: any registered client behind OpenAI's API. Web-standard; it needs no framework. */
@@ -245,7 +256,12 @@ export class OaiServer {
   }
 
   /** Answers one request. Never rejects: whatever fails is answered in OpenAI's error envelope. */
-  async handle(request: Request, context: HandleContext = {}): Promise<Response> {
+  async handle(request: Request, context?: HandleContext): Promise<Response> {
+    return (await this.answer(new WebRequest(request), context)).toResponse()
+  }
+
+  /** As {@link handle}, for a host whose requests and answers are none of the web's: that they were made so would cost it dearly. */
+  async answer(request: IncomingRequest, context: HandleContext = {}): Promise<Answer> {
     const exchange = new Exchange(request, {
       requestId: context.requestId ?? `req_${crypto.randomUUID()}`,
       startedAt: context.startedAt,
@@ -257,11 +273,20 @@ export class OaiServer {
     })
     this.#open.add(exchange)
     const settings = this.#settings()
-    const { method, headers } = request
     const { requestId, path, startedAt } = exchange
-    this.hooks.emit('onRequest', { requestId, method, path, startedAt, header: (name) => headers.get(name) })
+    this.hooks.emit('onRequest', {
+      requestId,
+      method: request.method,
+      path,
+      startedAt,
+      header: (name) => request.header(name),
+    })
     try {
-      return await this.#answer(exchange, context, settings)
+      const { endpoint, open } = this.#match(exchange)
+      // Before 404 and 405: what exists here is nobody's business who has no key.
+      if (context.principal !== undefined) exchange.principal = context.principal
+      else if (this.#auth && !open) exchange.principal = await this.#authenticate(exchange, this.#auth)
+      return await endpoint(exchange, settings)
     } catch (error) {
       return exchange.fail(error)
     }
@@ -299,7 +324,7 @@ export class OaiServer {
 
   /** Listens on `hostname:port`, on Node as on Bun. Resolves with the address. */
   async start(): Promise<{ hostname: string; port: number; url: string }> {
-    this.#listener ??= listen((request) => this.handle(request), this.#port, this.#hostname)
+    this.#listener ??= listen(this, this.#port, this.#hostname)
     const { port } = await this.#listener.catch((error: unknown) => {
       this.#listener = undefined
       throw error
@@ -337,15 +362,14 @@ export class OaiServer {
     return this.#context
   }
 
-  async #answer(exchange: Exchange, context: HandleContext, settings: ServerContext): Promise<Response> {
-    if (exchange.request.method === 'OPTIONS') return exchange.empty(204, preflightHeaders)
-    const match = this.#routes.match(exchange.request.method, exchange.path)
+  #match(exchange: Exchange): RouteMatch {
+    const { request, path } = exchange
+    if (path === '') throw new GatewayError('invalid_request', 'the request has an invalid URL')
+    if (request.method === 'OPTIONS') return preflight
+    const match = this.#routes.match(request.method, path)
     exchange.route = match.route
     exchange.parameters = match.parameters
-    // Before 404 and 405: what exists here is nobody's business who has no key.
-    if (context.principal !== undefined) exchange.principal = context.principal
-    else if (this.#auth && !match.open) exchange.principal = await this.#authenticate(exchange, this.#auth)
-    return match.endpoint(exchange, settings)
+    return match
   }
 
   #authenticate({ request, requestId }: Exchange, auth: AuthPlugin): Promise<AuthVerifyResult> {

@@ -1,5 +1,6 @@
 import { errorEvent, numbered } from '../responses/response-failure.ts'
 import type { ResponseEvent } from '../responses/response-types.ts'
+import type { Answer } from './answer.ts'
 import type { ServerContext } from './context.ts'
 import { GatewayError } from './errors.ts'
 import { eventsKey } from './events-key.ts'
@@ -14,7 +15,7 @@ export async function followResponse(
   context: ServerContext,
   id: string,
   from: number,
-): Promise<Response> {
+): Promise<Answer> {
   exchange.stream = true
   // What is not there can still be told by its status.
   for await (const _batch of read(exchange, context, id, from, 0)) break

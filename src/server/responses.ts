@@ -4,6 +4,7 @@ import { assertMetadata } from '../responses/metadata-limits.ts'
 import { asResponseRequest } from '../responses/request-schema.ts'
 import { errorEvent, numbered } from '../responses/response-failure.ts'
 import type { ResponseRequest } from '../responses/response-types.ts'
+import type { Answer } from './answer.ts'
 import { readJSON } from './body.ts'
 import { ChunkStream, reportPartial } from './chunk-stream.ts'
 import type { Endpoint, ServerContext } from './context.ts'
@@ -40,7 +41,7 @@ async function respond(
   body: ResponseRequest,
   id: string,
   basis: Basis,
-): Promise<Response> {
+): Promise<Answer> {
   const { userId } = exchange
   const input = await context.responses.resolved(userId, inputItems(body, id), basis.items)
   const isStored = body.store !== false
@@ -69,7 +70,7 @@ async function make<Chunk>(
   { background, stream }: ResponseRequest,
   plan: Omit<RunPlan<Chunk>, 'builder'>,
   order: Order<Chunk>,
-): Promise<Response> {
+): Promise<Answer> {
   const run = new ResponseRun({ ...plan, builder: order.builder }, exchange, context)
   await run.claim()
   if (!background) return stream ? streamed(exchange, context, order, run) : whole(exchange, order, run)
@@ -83,7 +84,7 @@ function windowOf({ router }: ServerContext, model: string): number | undefined 
   return typeof window === 'number' ? window : undefined
 }
 
-async function whole<Chunk>(exchange: Exchange, order: Order<Chunk>, run: ResponseRun<Chunk>): Promise<Response> {
+async function whole<Chunk>(exchange: Exchange, order: Order<Chunk>, run: ResponseRun<Chunk>): Promise<Answer> {
   const { builder, source } = order
   try {
     exchange.usage = await order.complete(run.call)
@@ -103,7 +104,7 @@ async function streamed<Chunk>(
   context: ServerContext,
   { source }: Order<Chunk>,
   run: ResponseRun<Chunk>,
-): Promise<Response> {
+): Promise<Answer> {
   exchange.stream = true
   const untie = run.isDetached ? tied(run, exchange.call) : () => {}
   const chunks = await ChunkStream.from(exchange, context, source, run.call).finally(untie)
@@ -154,7 +155,7 @@ async function inBackground<Chunk>(
   { source }: Order<Chunk>,
   run: ResponseRun<Chunk>,
   isStreamed: boolean,
-): Promise<Response> {
+): Promise<Answer> {
   const { builder, call } = run
   const queued = builder.response
   exchange.isAhead = true

@@ -5,4 +5,4 @@ export const resumeHeader = 'x-signalbox-resume'
 
 /** Whether the client asks for a stream that it can resume: one that goes on when it leaves. */
 export const isResumable = ({ request }: Exchange): boolean =>
-  request.headers.get('x-signalbox-resumable')?.toLowerCase() === 'true'
+  request.header('x-signalbox-resumable')?.toLowerCase() === 'true'

@@ -25,8 +25,8 @@ export const listCompletions: Endpoint = async (exchange, { completions }) => {
 /** `GET /v1/chat/completions/{id}`; for who accepts events, or names the last one that it has seen, those that follow. */
 export const retrieveCompletion: Endpoint = async (exchange, context) => {
   const { request, parameter: id, userId } = exchange
-  const lastId = request.headers.get('last-event-id')
-  const wantsEvents = lastId !== null || request.headers.get('accept')?.includes('text/event-stream')
+  const lastId = request.header('last-event-id')
+  const wantsEvents = lastId !== null || request.header('accept')?.includes('text/event-stream')
   // Nobody reads the events of a HEAD.
   if (wantsEvents && request.method !== 'HEAD') return followCompletion(exchange, context, id, numberOf(lastId ?? '0'))
   const completion = await context.completions.load(userId, id)

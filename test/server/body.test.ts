@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type BodyLimits, defaultBodyLimits, readJSON } from '../../src/server/body.ts'
 import { GatewayError } from '../../src/server/errors.ts'
+import { WebRequest } from '../../src/server/web-request.ts'
 
 const json = { 'content-type': 'application/json' }
 
@@ -14,7 +15,7 @@ const streamed = (...pieces: (string | Uint8Array)[]): ReadableStream =>
   ReadableStream.from(pieces.map((piece) => Buffer.from(piece as string)))
 
 const read = (request: Request, limits: Partial<BodyLimits> = {}): Promise<unknown> =>
-  readJSON({ request, receivedMs: 0 }, { ...defaultBodyLimits, ...limits })
+  readJSON({ request: new WebRequest(request), receivedMs: 0 }, { ...defaultBodyLimits, ...limits })
 
 t.test('reads JSON, its length declared or not', async (t) => {
   t.strictSame(await read(post('{"a":[1,"é"]}')), { a: [1, 'é'] })

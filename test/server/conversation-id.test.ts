@@ -2,26 +2,28 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { ChatRequest } from '../../src/index.ts'
 import { agentConversation, assertNaming, namedConversation, toHeader } from '../../src/server/conversation-id.ts'
+import { WebRequest } from '../../src/server/web-request.ts'
 
 const request = (fields: object = {}): ChatRequest => ({ model: 'm', messages: [], ...fields })
-const headers = (id: string): Headers => new Headers({ 'x-conversation-id': id })
+const headers = (id?: string): WebRequest =>
+  new WebRequest(new Request('http://localhost/', id === undefined ? {} : { headers: { 'x-conversation-id': id } }))
 
 /** The client's fault, and where it stands. */
 const refusal = (param: string) => ({ code: null, status: 400, param })
 
 /** A header as it comes over the wire: bytes, each of them a character. */
-const bytes = (text: string, encoding: 'utf8' | 'latin1'): Headers =>
+const bytes = (text: string, encoding: 'utf8' | 'latin1'): WebRequest =>
   headers(Buffer.from(text, encoding).toString('latin1'))
 
 const inMetadata = (conversation_id: unknown): ChatRequest => request({ metadata: { conversation_id } })
 
 t.test('the header names it, else the metadata, else nothing', async (t) => {
   t.equal(namedConversation(headers('c1'), inMetadata('c2')), 'c1')
-  t.equal(namedConversation(new Headers(), inMetadata('c2')), 'c2')
+  t.equal(namedConversation(headers(), inMetadata('c2')), 'c2')
   for (const metadata of [undefined, null, {}, { conversation_id: null }, { other: 'c' }]) {
-    t.equal(namedConversation(new Headers(), request({ metadata })), undefined)
+    t.equal(namedConversation(headers(), request({ metadata })), undefined)
   }
-  t.equal(namedConversation(new Headers(), request({ user: 'alice' })), undefined, 'a user is one for agents only')
+  t.equal(namedConversation(headers(), request({ user: 'alice' })), undefined, 'a user is one for agents only')
 })
 
 t.test('an agent has one in any case: of the user, or a new one', async (t) => {
@@ -36,7 +38,7 @@ t.test('an agent has one in any case: of the user, or a new one', async (t) => {
 t.test('what cannot be a name is refused, and it is told where it stands', async (t) => {
   for (const id of ['', 'x'.repeat(257), 'a\nb', 'a\u0000', '\u007f', 'a\u0085', '\ud800', 7, true, {}, ['c1']]) {
     t.throws(
-      () => namedConversation(new Headers(), inMetadata(id)),
+      () => namedConversation(headers(), inMetadata(id)),
       refusal('metadata.conversation_id'),
       JSON.stringify(id),
     )
@@ -52,7 +54,7 @@ t.test('what cannot be a name is refused, and it is told where it stands', async
 
 t.test('a name of 256 characters is one, in every script', async (t) => {
   for (const id of ['x'.repeat(256), 'я'.repeat(256), '😀'.repeat(128)]) {
-    t.equal(namedConversation(new Headers(), inMetadata(id)), id)
+    t.equal(namedConversation(headers(), inMetadata(id)), id)
     t.equal(namedConversation(headers(toHeader(id)), request()), id)
   }
 })

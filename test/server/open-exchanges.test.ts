@@ -2,9 +2,10 @@ import t from 'tap'
 import { HookBus } from '../../src/hooks/hook-bus.ts'
 import { Exchange } from '../../src/server/exchange.ts'
 import { OpenExchanges } from '../../src/server/open-exchanges.ts'
+import { WebRequest } from '../../src/server/web-request.ts'
 
 const exchange = (requestId: string): Exchange =>
-  new Exchange(new Request('http://localhost/'), { requestId, hooks: new HookBus(), headers: {} })
+  new Exchange(new WebRequest(new Request('http://localhost/')), { requestId, hooks: new HookBus(), headers: {} })
 
 const ids = (open: OpenExchanges): string[] =>
   open

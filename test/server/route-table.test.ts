@@ -5,12 +5,14 @@ import { HookBus } from '../../src/hooks/hook-bus.ts'
 import { ConversationRecords } from '../../src/responses/conversation-records.ts'
 import { ResponseRecords } from '../../src/responses/response-records.ts'
 import { ModelRouter } from '../../src/router/model-router.ts'
+import type { Answer } from '../../src/server/answer.ts'
 import { BackgroundRuns } from '../../src/server/background-runs.ts'
 import { defaultBodyLimits } from '../../src/server/body.ts'
 import type { Endpoint, ServerContext } from '../../src/server/context.ts'
 import { Exchange } from '../../src/server/exchange.ts'
 import { Readiness } from '../../src/server/readiness.ts'
 import { RouteTable } from '../../src/server/route-table.ts'
+import { WebRequest } from '../../src/server/web-request.ts'
 import { MemoryEventLog } from '../../src/store/memory-event-log.ts'
 import { MemoryPersistence } from '../../src/store/memory-persistence.ts'
 import { PersistedIndex } from '../../src/store/persisted-index.ts'
@@ -60,16 +62,20 @@ const table = new RouteTable([
 ])
 
 const exchange = (method = 'GET', path = '/'): Exchange =>
-  new Exchange(new Request(`http://localhost${path}`, { method }), { requestId: 'req_1', hooks, headers: {} })
+  new Exchange(new WebRequest(new Request(`http://localhost${path}`, { method })), {
+    requestId: 'req_1',
+    hooks,
+    headers: {},
+  })
 
 /** What the endpoint for a request does with it. */
-const run = async (method: string, path: string): Promise<Response> =>
+const run = async (method: string, path: string): Promise<Answer> =>
   table.match(method, path).endpoint(exchange(method, path), context)
 
 t.test('method and path lead to the endpoint', async (t) => {
   t.match(table.match('GET', '/things'), { route: '/things', parameters: [], endpoint: listThings })
   t.match(table.match('POST', '/things'), { route: '/things', parameters: [], endpoint: makeThing })
-  t.equal(await (await run('POST', '/things')).text(), '{"name":"make"}')
+  t.equal((await run('POST', '/things')).body, '{"name":"make"}')
 })
 
 t.test('only what says so needs no key', async (t) => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { bodyOf } from '../../src/server/event-response.ts'
+import { bodyOf } from '../../src/server/event-body.ts'
 import { EventStream, type EventStreamOptions } from '../../src/server/sse.ts'
 import { withSource } from '../../src/source.ts'
 

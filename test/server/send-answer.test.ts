@@ -3,7 +3,8 @@ import { createServer, get, type IncomingMessage, type ServerResponse } from 'no
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { sendEvents } from '../../src/server/send-events.ts'
+import { Answer } from '../../src/server/answer.ts'
+import { sendEvents } from '../../src/server/send-answer.ts'
 import { EventStream, type EventStreamOptions } from '../../src/server/sse.ts'
 
 interface Item {
@@ -26,8 +27,7 @@ async function serve(t: Test, items: AsyncIterator<Item>, options: Partial<Event
   })
   const sent = Promise.withResolvers<void>()
   const server = createServer((_request, outgoing) => {
-    const head = new Response(null, { status: 201, headers: { 'x-mine': 'yes' } })
-    sendEvents(events, head, outgoing).then(sent.resolve, sent.reject)
+    sendEvents(events, new Answer(201, { 'x-mine': 'yes' }), outgoing).then(sent.resolve, sent.reject)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -129,7 +129,7 @@ t.test('a client that has left before the head gets none', async (t) => {
     onError: () => ({}),
     onCancel: (reason) => cancelled.push(reason),
   })
-  await sendEvents(events, new Response(null), { destroyed: true } as ServerResponse)
+  await sendEvents(events, new Answer(200, {}), { destroyed: true } as ServerResponse)
   t.strictSame(cancelled, ['the client has left'])
   t.equal(items.asked, 0)
   t.equal(items.closed, 1)

@@ -1,17 +1,5 @@
 import type { EventSink, EventStream } from './sse.ts'
 
-const streams = new WeakMap<Response, EventStream<unknown>>()
-
-/** An answer whose body is the events. A host that can send them itself takes them by {@link eventsOf} instead. */
-export function eventResponse(events: EventStream<unknown>, init: ResponseInit): Response {
-  const response = new Response(bodyOf(events), init)
-  streams.set(response, events)
-  return response
-}
-
-/** The events of an answer, if it is one of events. Who takes them leaves the body alone. */
-export const eventsOf = (response: Response): EventStream<unknown> | undefined => streams.get(response)
-
 /** The events as a web stream. They begin when somebody reads. */
 export function bodyOf(events: EventStream<unknown>): ReadableStream<Uint8Array> {
   let sink: BodySink | undefined
