@@ -4,6 +4,7 @@
  */
 import pino from 'pino'
 import { buildApp } from '../src/app.ts'
+import { collectGarbage } from '../src/collect-garbage.ts'
 import { parseConfig } from '../src/config/load.ts'
 import { serveMeasured } from './measured.ts'
 
@@ -28,4 +29,6 @@ server: ${BENCH_SERVER}
 )
 // Each line is a write of its own, as in app.ts.
 const logger = pino({ level: BENCH_LOG }, pino.destination({ dest: '/dev/null', sync: true }))
-await serveMeasured(await buildApp({ config, logger }))
+const app = await buildApp({ config, logger })
+collectGarbage() // as main.ts
+await serveMeasured(app)

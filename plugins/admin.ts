@@ -110,6 +110,7 @@ function routes(api: FastifyInstance, operations: readonly AdminOperation[], aut
   api.addHook('onSend', async ({ audit, server }, reply) => audit?.end(server.hooks, reply.statusCode))
   // By the operations themselves, whose refusals name the field.
   api.setValidatorCompiler(() => () => true)
+  api.setSerializerCompiler(() => JSON.stringify)
   acceptEmptyJSON(api)
   for (const operation of operations) {
     const { method, path, action, tag, summary, description, params, query, body, response, status = 200 } = operation

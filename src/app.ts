@@ -58,6 +58,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     loggerInstance: log,
     genReqId: () => `req_${crypto.randomUUID()}`,
     frameworkErrors: answerUnreadable,
+    schemaController: { compilersFactory: { buildValidator: noCompiler, buildSerializer: noCompiler } },
     clientErrorHandler: answerMalformedRequest,
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: milliseconds(server.timeouts.request),
@@ -139,6 +140,11 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(liveParts, { keys: decides === keys ? keys : undefined, kinds })
   await app.register(drain, { timeoutMs: milliseconds(server.drainTimeout) })
   return app
+}
+
+/** Only the admin API has schemas, and compilers of its own: those that Fastify brings need not be loaded. */
+const noCompiler = (): never => {
+  throw new Error('there is no schema to be compiled')
 }
 
 /** What all answers of caches take, where they are in memory. */

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from './app.ts'
+import { collectGarbage } from './collect-garbage.ts'
 import { ConfigError } from './config/config-error.ts'
 import { ConfigSource } from './config/config-source.ts'
 import { milliseconds } from './config/duration.ts'
@@ -62,6 +63,7 @@ async function main(): Promise<void> {
   const app = await buildApp({ config: loaded.config, extension, load })
   reloadOnChange(app, source)
   closeOnSignal(app, loaded.config.server, extensions !== undefined)
+  collectGarbage()
   const { host, port } = loaded.config.server
   await app.listen({ host, port, listenTextResolver: greeting })
   announce(app, loaded, extension)

@@ -3,7 +3,9 @@ import type { Usage } from '../types.ts'
 import { flatCost, flatPrices, type ModelPrices, tokenCounts } from './flat-prices.ts'
 import {
   countsReasoningApart,
+  library,
   libraryCost,
+  mayBeInLibrary,
   type Pricing,
   pricesNow,
   pricingInLibrary,
@@ -57,6 +59,8 @@ export function createCatalog(overrides: CatalogOverrides = {}, kinds: Readonly<
   for (const [name, entry] of own) check(name, entry)
   const kindOf = new Map(Object.entries(kinds))
   const remembered = new LRUCache<string, Known>({ max: rememberedModels })
+  // Now, and not within the first request.
+  if (Object.values(kinds).some(mayBeInLibrary)) library()
 
   function known(provider: string, model: string): Known {
     const name = `${provider}/${model}`

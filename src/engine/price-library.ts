@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import type * as GenaiPrices from '@pydantic/genai-prices'
+import { providers } from '../llm/providers.ts'
 import type { Usage } from '../types.ts'
 import type { ModelPrices } from './flat-prices.ts'
 
@@ -18,15 +19,22 @@ export interface Pricing {
   model: GenaiPrices.ModelInfo
 }
 
-/** On first use only, since the data cost some 3 MB and 20 ms; `require`, so that asking for a price need not wait. */
-const library = (): typeof GenaiPrices => createRequire(import.meta.url)('@pydantic/genai-prices')
+/** On first use only, since the data cost some 3 MB and 30 ms; `require`, so that asking for a price need not wait. */
+export const library = (): typeof GenaiPrices => createRequire(import.meta.url)('@pydantic/genai-prices')
 
 /** Alone among those with OpenAI's format, xAI counts reasoning beside the completion and not within it. */
 export const countsReasoningApart = (kind: string): boolean => libraryName(kind) === 'x-ai'
 
 const libraryName = (kind: string): string => (Object.hasOwn(libraryNames, kind) ? (libraryNames[kind] ?? kind) : kind)
 
+/** A server of one's own has no price for all the world. */
+export function mayBeInLibrary(kind: string): boolean {
+  const provider = Object.hasOwn(providers, kind) ? providers[kind] : undefined
+  return provider?.needsKey !== false || provider.sdk !== undefined
+}
+
 export function pricingInLibrary(kind: string, model: string): Pricing | undefined {
+  if (!mayBeInLibrary(kind)) return undefined
   const { calcPrice, findProvider } = library()
   const providerId = libraryName(kind)
   // The library takes any name with "openai" in it for OpenAI, and a server of one's own does not bill as OpenAI does.

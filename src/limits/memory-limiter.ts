@@ -13,6 +13,8 @@ export interface MemoryLimiterOptions extends LimiterOptions {
 
 /** What there is of windows, budgets and usages: the least used are forgotten beyond that. */
 const mostEntries = 100_000
+/** As `max` it would have tables of that many from the start: 8 MB. */
+const bound = { maxSize: mostEntries, sizeCalculation: () => 1 }
 
 interface Spent {
   period: number
@@ -36,12 +38,12 @@ export class MemoryLimiter implements Limiter {
   readonly defaultOutputTokens: number
   readonly #stepMs: number
   readonly #now: () => number
-  readonly #states = new LRUCache<string, State>({ max: mostEntries })
-  readonly #usages = new LRUCache<string, KeyUsage & { day: number; monthBegan: number }>({ max: mostEntries })
+  readonly #states = new LRUCache<string, State>(bound)
+  readonly #usages = new LRUCache<string, KeyUsage & { day: number; monthBegan: number }>(bound)
   /** Slots that are taken; what is kept here ends with its request. */
   readonly #slots = new Map<string, number>()
   readonly #open = new Map<string, Taken>()
-  readonly #doubts = new LRUCache<string, Doubt>({ max: mostEntries })
+  readonly #doubts = new LRUCache<string, Doubt>(bound)
 
   constructor({ gateway = {}, countsUsage, defaultOutputTokens, windowMs, now = Date.now }: MemoryLimiterOptions = {}) {
     this.gateway = gateway

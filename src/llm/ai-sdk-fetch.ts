@@ -1,5 +1,5 @@
 // Not 'undici': Bun answers that name with a stand-in of its own, which has no dispatch.
-import { Agent } from 'undici/index.js'
+import Agent from 'undici/lib/dispatcher/agent.js'
 import { GatewayError } from '../server/errors.ts'
 import type { CallOptions, Timeouts } from '../types.ts'
 import { malformed } from './answer.ts'

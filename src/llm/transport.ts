@@ -1,5 +1,6 @@
-// Not 'undici': Bun answers that name with a stand-in of its own, which has no dispatch.
-import { Pool } from 'undici/index.js'
+// Not 'undici': Bun answers that name with a stand-in of its own, which has no dispatch. Nor all of it: fetch, caches, mocks and
+// web sockets take 15 MB.
+import Pool from 'undici/lib/dispatcher/pool.js'
 import type { CallOptions, Timeouts } from '../types.ts'
 import { type AnswerListener, Call } from './call.ts'
 

@@ -26,6 +26,9 @@ const million = 1_000_000
 
 // First, while nothing else of this file has asked for a price.
 t.test('the prices are loaded when the first one is asked for', async (t) => {
+  const ofOwnServer = createCatalog({}, { gpu: 'vllm', lab: 'openai-compatible' })
+  for (const provider of ['gpu', 'lab', 'ollama']) t.equal(ofOwnServer.cost(provider, 'gpt-4o', usage(1, 1)), undefined)
+  t.equal(isLoaded(), false, "a server of one's own has no price to be looked up")
   const catalog = createCatalog({ 'lab/small': { contextWindow: 8000 } })
   t.equal(isLoaded(), false)
   t.type(catalog.cost('openai', 'gpt-4o', usage(1, 1)), 'number')
