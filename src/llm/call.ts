@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici/index.js'
 import { GatewayError } from '../server/errors.ts'
 import type { Timeouts } from '../types.ts'
+import { type Overdue, Patience } from './patience.ts'
 import { abortedCall, silent, transportError, upstreamError } from './upstream-errors.ts'
 
 /** What a call hears of its answer, in order; after `onEnd` or `onError` nothing more. */
@@ -26,25 +27,22 @@ export interface CallLimits {
 export class Call implements Dispatcher.DispatchHandler {
   readonly #listener: AnswerListener
   readonly #limits: CallLimits
-  #deadline: NodeJS.Timeout
+  readonly #patience: Patience
   readonly #onAbort = (): void => this.fail(abortedCall(this.#limits.signal?.reason))
   #controller: Dispatcher.DispatchController | undefined
   #refusal: { status: number; headers: IncomingHttpHeaders; body: Buffer[] } | undefined
   #over = false
-  #ending = false
-  /** Until the first piece of a streamed answer, then until the next. */
-  #silence: NodeJS.Timeout | undefined
+  #ending: NodeJS.Timeout | undefined
+  /** The first piece of a streamed answer has come, or the head of a whole one. */
   #hasBegun = false
-  #isPaused = false
 
   constructor(listener: AnswerListener, limits: CallLimits) {
-    const { signal, timeouts } = limits
-    const { total } = timeouts
+    const { signal, timeouts, streaming } = limits
+    const { total, firstToken, idle } = timeouts
     this.#listener = listener
     this.#limits = limits
-    this.#deadline = setTimeout(() => {
-      this.fail(new GatewayError('upstream_timeout', `the upstream provider did not finish within ${total} ms`))
-    }, total)
+    const shortest = streaming ? Math.min(firstToken, idle) : idle
+    this.#patience = new Patience(total, shortest, (what) => this.fail(this.#overdue(what)))
     signal?.addEventListener('abort', this.#onAbort, { once: true })
     if (signal?.aborted) this.#onAbort()
   }
@@ -55,38 +53,27 @@ export class Call implements Dispatcher.DispatchHandler {
   }
 
   pause(): void {
-    this.#isPaused = true
+    // Whoever reads slowly is no silence of the provider's.
+    this.#patience.pause()
     this.#controller?.pause()
   }
 
   resume(): void {
-    this.#isPaused = false
-    if (this.#hasBegun && !this.#over) this.#silence?.refresh()
+    this.#patience.resume()
     this.#controller?.resume()
   }
 
   /** A piece of a streamed answer has come. */
   piece(): void {
-    if (this.#over || this.#ending || !this.#limits.streaming) return
-    if (this.#hasBegun) {
-      this.#silence?.refresh()
-      return
-    }
-    this.#hasBegun = true
-    clearTimeout(this.#silence)
-    this.#silence = setTimeout(() => {
-      // Whoever reads slowly is no silence of the provider's.
-      if (!this.#isPaused) this.fail(silent('upstream_idle_timeout'))
-    }, this.#limits.timeouts.idle)
+    if (this.#hasBegun) this.#patience.heard()
+    else this.#begin()
   }
 
   /** All that matters has arrived. What a provider leaves open is closed after a second; the connection is then lost. */
   endSoon(): void {
     if (this.#over || this.#ending) return
-    this.#ending = true
-    clearTimeout(this.#silence)
-    clearTimeout(this.#deadline)
-    this.#deadline = setTimeout(() => this.cancel(), 1000)
+    this.#patience.end()
+    this.#ending = setTimeout(() => this.cancel(), 1000)
   }
 
   /** Closes the connection; the listener hears nothing more. */
@@ -98,20 +85,18 @@ export class Call implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    if (this.#over) {
-      controller.abort(new Error('the call was cancelled'))
-    } else if (this.#limits.streaming) {
-      const { firstToken } = this.#limits.timeouts
-      this.#silence ??= setTimeout(() => this.fail(silent('upstream_first_token_timeout')), firstToken)
-    }
+    if (this.#over) controller.abort(new Error('the call was cancelled'))
+    else if (this.#limits.streaming) this.#patience.listen(this.#limits.timeouts.firstToken)
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     if (status >= 300) this.#refusal = { status, headers, body: [] }
+    if (!this.#limits.streaming) this.#begin()
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#over) return
+    if (!this.#limits.streaming) this.#patience.heard()
     if (!this.#refusal) this.#listener.onData(chunk)
     else if (this.#refusal.body.length < longestRefusal) this.#refusal.body.push(chunk)
   }
@@ -151,8 +136,19 @@ export class Call implements Dispatcher.DispatchHandler {
 
   #finish(): void {
     this.#over = true
-    clearTimeout(this.#deadline)
-    clearTimeout(this.#silence)
+    this.#patience.end()
+    clearTimeout(this.#ending)
     this.#limits.signal?.removeEventListener('abort', this.#onAbort)
+  }
+
+  #begin(): void {
+    this.#hasBegun = true
+    this.#patience.listen(this.#limits.timeouts.idle)
+  }
+
+  #overdue(what: Overdue): GatewayError {
+    if (what === 'silence') return silent(this.#hasBegun ? 'upstream_idle_timeout' : 'upstream_first_token_timeout')
+    const { total } = this.#limits.timeouts
+    return new GatewayError('upstream_timeout', `the upstream provider did not finish within ${total} ms`)
   }
 }
