@@ -29,7 +29,7 @@ export const admission = fp(
       const place = new Place(admission)
       request.place = place
       if (reply.raw.closed) place.end()
-      else reply.raw.once('close', place.end)
+      else reply.raw.on('close', place.end)
     }
 
     async function wait(

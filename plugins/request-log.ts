@@ -7,6 +7,9 @@ const probes = new Set(['/health', '/ready', '/metrics'])
 /** Of a client that sends its body at leisure. */
 const slowMs = 100
 
+/** Levels of a log that has no lines of requests, not even of refused ones. */
+const withoutRequests = new Set(['error', 'fatal', 'silent'])
+
 /** In one copy, since there is one for every request: what is undefined is not written. */
 const madeOf = <End extends HookEvents['onResponse'] | HookEvents['onBackgroundEnd']>(end: End) => ({
   ...end,
@@ -31,11 +34,12 @@ export const requestLog = fp(
     const refused = new Map<string, string>()
     hooks.on('onAuthFail', ({ requestId, reason }) => refused.set(requestId, reason))
     hooks.on('onResponse', (response) => {
-      const line = traced(madeOf(response))
       const reason = refused.size > 0 ? refused.get(response.requestId) : undefined
-      if (reason === undefined) return log[probes.has(response.route) ? 'debug' : 'info'](line, 'request')
-      refused.delete(response.requestId)
-      log.warn({ ...line, reason }, 'request')
+      if (reason !== undefined) refused.delete(response.requestId)
+      if (withoutRequests.has(log.level)) return
+      const line = traced(madeOf(response))
+      if (reason !== undefined) log.warn({ ...line, reason }, 'request')
+      else log[probes.has(response.route) ? 'debug' : 'info'](line, 'request')
     })
     hooks.on('onBackgroundEnd', (end) => log.info(traced(madeOf(end)), 'made in the background'))
     hooks.on('onWarning', ({ error, ...line }) =>

@@ -62,7 +62,10 @@ export class RedisServer {
 
   /** It answers nothing until {@link resume}. */
   pause(): void {
-    this.#child?.kill('SIGSTOP')
+    const child = this.#child
+    if (!child?.kill('SIGSTOP')) return
+    // It is told, and answers until it has heard.
+    while (!/\) T /.test(readFileSync(`/proc/${child.pid}/stat`, 'utf8'))) {}
   }
 
   resume(): void {

@@ -43,7 +43,7 @@ export class Call implements Dispatcher.DispatchHandler {
     this.#limits = limits
     const shortest = streaming ? Math.min(firstToken, idle) : idle
     this.#patience = new Patience(total, shortest, (what) => this.fail(this.#overdue(what)))
-    signal?.addEventListener('abort', this.#onAbort, { once: true })
+    signal?.addEventListener('abort', this.#onAbort)
     if (signal?.aborted) this.#onAbort()
   }
 

@@ -18,8 +18,8 @@ export interface ExchangeOptions {
   /** Default: now. */
   startedAt?: number | undefined
   hooks: HookBus
-  /** Headers on every answer. */
-  headers: Readonly<Record<string, string>>
+  /** Those that its answer will have in any case. They become its own, to add to. */
+  headers: Record<string, string>
   /** Default: none, and every cost is unknown. */
   prices?: Prices | undefined
   onEnd?: (exchange: Exchange) => void
@@ -33,7 +33,7 @@ export class Exchange extends ExchangeFacts {
   place = 0
 
   readonly #hooks: HookBus
-  #headers: Readonly<Record<string, string>>
+  readonly #headers: Record<string, string>
   readonly #warnings = new Warnings()
   readonly #onEnd: ((exchange: Exchange) => void) | undefined
   readonly #keepFor: ExchangeOptions['keepFor']
@@ -74,7 +74,7 @@ export class Exchange extends ExchangeFacts {
 
   /** A header of the answer, if that has not begun. */
   addHeader(name: string, value: string): void {
-    this.#headers = { ...this.#headers, [name]: value }
+    this.#headers[name] = value
   }
 
   /** The last word of a cache counts. */
@@ -230,14 +230,12 @@ export class Exchange extends ExchangeFacts {
     return new Answer(status, this.#answerHeaders(headers), body)
   }
 
-  #answerHeaders(headers: Readonly<Record<string, string>> | undefined): Record<string, string> {
-    return {
-      ...this.#headers,
-      ...headers,
-      ...(this.#warnings.areTold ? {} : { [warningHeader]: this.takeWarnings() }),
-      'x-request-id': this.requestId,
-      'openai-processing-ms': String(Math.round(this.elapsed())),
-    }
+  #answerHeaders(own: Readonly<Record<string, string>> | undefined): Record<string, string> {
+    const headers = Object.assign(this.#headers, own)
+    if (!this.#warnings.areTold) headers[warningHeader] = this.takeWarnings()
+    headers['x-request-id'] = this.requestId
+    headers['openai-processing-ms'] = String(Math.round(this.elapsed()))
+    return headers
   }
 }
 

@@ -4,6 +4,8 @@ import { folded, type IncomingRequest, joined, notWhole, tooLarge } from './inco
 /** A path that a URL leaves as it is: nothing to be escaped, and no `.` or `..` between its slashes. */
 const plainPath = /^(?:\/(?!(?:\.|%2e){1,2}(?:\/|$))[\w!$&'()*+,;=:@%.~-]*)+$/i
 
+const empty = new Uint8Array()
+
 /** A message of Node's, read from there at once: a `Request` made of it would cost more than all that is asked of it. */
 export class NodeRequest implements IncomingRequest {
   readonly method: string
@@ -46,6 +48,20 @@ export class NodeRequest implements IncomingRequest {
 
   bytes(limit: number): Promise<Uint8Array> {
     const incoming = this.#incoming
+    if (incoming.destroyed) return Promise.reject(notWhole(incoming.errored))
+    return incoming.complete && !incoming.readableFlowing ? this.#buffered(limit) : this.#arriving(limit)
+  }
+
+  /** Nearly always: a body that came with its head is here when the key of its request has been checked. */
+  async #buffered(limit: number): Promise<Uint8Array> {
+    const body: Buffer | null = this.#incoming.read()
+    if (body === null) return empty
+    if (body.length > limit) throw tooLarge(limit)
+    return body
+  }
+
+  #arriving(limit: number): Promise<Uint8Array> {
+    const incoming = this.#incoming
     return new Promise((resolve, reject) => {
       const pieces: Buffer[] = []
       let size = 0
@@ -68,8 +84,7 @@ export class NodeRequest implements IncomingRequest {
       const release = (): void => {
         incoming.off('data', onData).off('end', onEnd).off('close', onClose)
       }
-      if (incoming.destroyed) reject(notWhole(incoming.errored))
-      else incoming.on('data', onData).on('end', onEnd).on('close', onClose)
+      incoming.on('data', onData).on('end', onEnd).on('close', onClose)
     })
   }
 
@@ -79,7 +94,7 @@ export class NodeRequest implements IncomingRequest {
       if (!outgoing.writableFinished) leave(new Error('the connection was closed'))
     }
     if (outgoing.closed) onClose()
-    else outgoing.once('close', onClose)
+    else outgoing.on('close', onClose)
   }
 }
 

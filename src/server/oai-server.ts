@@ -266,7 +266,7 @@ export class OaiServer {
       requestId: context.requestId ?? `req_${crypto.randomUUID()}`,
       startedAt: context.startedAt,
       hooks: this.hooks,
-      headers: context.headers ? { ...this.#headers, ...context.headers } : this.#headers,
+      headers: { ...this.#headers, ...context.headers },
       prices: this.#prices,
       onEnd: this.#onEnd,
       keepFor: context.keepFor,

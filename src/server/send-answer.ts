@@ -14,10 +14,8 @@ export function sendAnswer(answer: Answer, outgoing: ServerResponse): void {
     if (outgoing.req.complete === false) endSoon(outgoing.req)
     if (body instanceof EventStream) {
       sendEvents(body, answer, outgoing).catch(() => outgoing.destroy())
-    } else if (body === null) {
-      outgoing.writeHead(status, headers).end()
     } else {
-      outgoing.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body)
+      outgoing.writeHead(status, headers).end(body)
     }
   } catch {
     // Of a header that no message can have.

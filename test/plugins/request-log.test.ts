@@ -147,6 +147,22 @@ t.test('probes are seen only by who wants to', async (t) => {
   t.match(await linesOf(debug, () => fetch(`${debug.url}/health`)), [{ level: 20, route: '/health', status: 200 }])
 })
 
+t.test('a log of what fails has no lines of requests', async (t) => {
+  const refused = (gateway: Gateway) => () => fetch(`${gateway.url}/v1/models`)
+  const asked = (gateway: Gateway) => () =>
+    gateway
+      .client()
+      .chat.completions.create(ask)
+      .catch(() => undefined)
+  const warns = await gatewayWith(t, { server: { logLevel: 'warn' } })
+  t.match(await linesOf(warns, refused(warns)), [{ level: 40, status: 401, reason: String }])
+  t.same(await linesOf(warns, asked(warns)), [])
+  const errors = await gatewayWith(t, { server: { logLevel: 'error' } })
+  t.same(await linesOf(errors, refused(errors)), [])
+  upstream.behave(failWith(500))
+  t.match(await linesOf(errors, asked(errors)), [{ level: 50, msg: 'request failed' }])
+})
+
 t.test('no line, of any level, holds a key or what was said', async (t) => {
   const gateway = await gatewayWith(t, { server: { logLevel: 'trace' } })
   const client = gateway.client()

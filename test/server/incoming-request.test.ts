@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { folded, type IncomingRequest } from '../../src/server/incoming-request.ts'
 import { NodeRequest } from '../../src/server/node-request.ts'
@@ -104,6 +104,17 @@ for (const [name, make] of Object.entries({ 'a web-standard Request': overWeb, '
       t.equal(await textOf((await make(t, { pieces: ['{"a":1}'] })).request), '{"a":1}')
       t.equal(await textOf((await make(t, { pieces: ['{"a"', ':', '1}'] })).request), '{"a":1}')
       t.equal(await textOf((await make(t, {})).request), '')
+    })
+
+    t.test('may be read when all of it is there already', async (t) => {
+      for (const pieces of [['{"a":1}'], ['{"a"', ':', '1}'], []]) {
+        const { request } = await make(t, { pieces })
+        await sleep(20)
+        t.equal(await textOf(request), pieces.join(''))
+      }
+      const { request } = await make(t, { pieces: ['12345', '67890', '1'] })
+      await sleep(20)
+      await t.rejects(request.bytes(10), { status: 413, code: 'body_too_large' })
     })
 
     t.test('is not read beyond the limit', async (t) => {
