@@ -6,6 +6,7 @@ import pino from 'pino'
 import { buildApp } from '../src/app.ts'
 import { collectGarbage } from '../src/collect-garbage.ts'
 import { parseConfig } from '../src/config/load.ts'
+import { logDestination } from '../src/log-destination.ts'
 import { serveMeasured } from './measured.ts'
 
 const {
@@ -27,8 +28,7 @@ server: ${BENCH_SERVER}
   'bench',
   { OTEL_EXPORTER_OTLP_ENDPOINT: env.OTEL_EXPORTER_OTLP_ENDPOINT },
 )
-// Each line is a write of its own, as in app.ts.
-const logger = pino({ level: BENCH_LOG }, pino.destination({ dest: '/dev/null', sync: true }))
+const logger = pino({ level: BENCH_LOG }, logDestination('/dev/null'))
 const app = await buildApp({ config, logger })
 collectGarbage() // as main.ts
 await serveMeasured(app)

@@ -27,6 +27,7 @@ import { kindsOf, providersOf, targetsOf } from './config/named.ts'
 import type { Config } from './config/schema.ts'
 import { createCatalog } from './engine/catalog.ts'
 import type { Extension } from './extension.ts'
+import { logDestination } from './log-destination.ts'
 import { TargetSwitch } from './router/target-switch.ts'
 import { MemoryPersistence } from './store/memory-persistence.ts'
 import { ResponseStore } from './store/response-store.ts'
@@ -52,8 +53,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const decides = options.auth ?? extension.auth ?? keys
   const kinds = kindsOf(config.providers)
   const catalog = createCatalog(config.catalog, kinds)
-  // In order and at once: a buffered last line would hold up the end of a process whose reader has gone.
-  const log = options.logger ?? pino({ level: server.logLevel }, pino.destination({ dest: 1, sync: true }))
+  const log = options.logger ?? pino({ level: server.logLevel }, logDestination())
   const app = Fastify({
     loggerInstance: log,
     genReqId: () => `req_${crypto.randomUUID()}`,
