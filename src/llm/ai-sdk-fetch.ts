@@ -1,11 +1,10 @@
-// Not 'undici': Bun answers that name with a stand-in of its own, which has no dispatch.
-import Agent from 'undici/lib/dispatcher/agent.js'
 import { GatewayError } from '../server/errors.ts'
 import type { CallOptions, Timeouts } from '../types.ts'
 import { malformed } from './answer.ts'
 import { AsyncQueue } from './async-queue.ts'
 import { Call } from './call.ts'
 import { defaultTimeouts } from './transport.ts'
+import { Agent } from './undici.ts'
 
 /** Bytes. What is longer would fill the gateway's memory. */
 const longestAnswer = 128 * 1024 * 1024
@@ -27,7 +26,7 @@ export interface SDKConnection {
  * other provider.
  */
 export class SDKTransport {
-  readonly #agent: Agent
+  readonly #agent: InstanceType<typeof Agent>
   readonly #timeouts: Timeouts
   #closing: Promise<void> | undefined
 

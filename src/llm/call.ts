@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Dispatcher } from 'undici/index.js'
+import type { Dispatcher } from 'undici'
 import { GatewayError } from '../server/errors.ts'
 import type { Timeouts } from '../types.ts'
 import { type Overdue, Patience } from './patience.ts'

@@ -1,8 +1,6 @@
-// Not 'undici': Bun answers that name with a stand-in of its own, which has no dispatch. Nor all of it: fetch, caches, mocks and
-// web sockets take 15 MB.
-import Pool from 'undici/lib/dispatcher/pool.js'
 import type { CallOptions, Timeouts } from '../types.ts'
 import { type AnswerListener, Call } from './call.ts'
+import { Pool } from './undici.ts'
 
 export const defaultTimeouts: Timeouts = { connect: 10_000, firstToken: 120_000, idle: 120_000, total: 600_000 }
 
@@ -16,7 +14,7 @@ export interface TransportOptions {
 
 /** HTTP to one provider: a pool of keep-alive connections. */
 export class Transport {
-  readonly #pool: Pool
+  readonly #pool: InstanceType<typeof Pool>
   readonly #path: string
   readonly #headers: Readonly<Record<string, string>>
   readonly #timeouts: Timeouts
