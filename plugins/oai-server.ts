@@ -72,13 +72,14 @@ export const oaiServer = fp<OaiServerPluginOptions>(
       // A client that keeps its connection is sent to look for another process.
       if (app.readiness.draining) headers.connection = 'close'
       else if (app.server.keepAliveTimeout > toldIdleMs) headers['keep-alive'] = `timeout=${toldIdleMs / 1000}`
+      const { id: requestId, principal, place } = request
       const context = {
-        requestId: request.id,
+        requestId,
         startedAt: performance.now() - reply.elapsedTime,
         // Nobody established is not nobody needed: that is for the core to say, by the route that it finds.
-        ...(request.principal ? { principal: request.principal } : {}),
+        principal: principal ?? undefined,
         headers,
-        ...(request.place ? { keepFor: request.place.keepFor } : {}),
+        keepFor: place?.keepFor,
       }
       reply.hijack()
       void server

@@ -24,7 +24,9 @@ export function postJSON(
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     const onEnd = (): void => {
-      const answer = parseAnswer(Buffer.concat(chunks).toString('utf8'))
+      const [only] = chunks
+      const bytes = only && chunks.length === 1 ? only : Buffer.concat(chunks)
+      const answer = parseAnswer(bytes.toString('utf8'))
       const fault = answer
         ? faultIn(answer)
         : malformed('the upstream provider answered something that is not a JSON object')

@@ -107,7 +107,7 @@ export interface OaiServerOptions {
 /** What a host has already established about a request. */
 export interface HandleContext {
   /** Who sends it; `null` for nobody. When given, nothing is verified again. */
-  principal?: AuthVerifyResult | null
+  principal?: AuthVerifyResult | null | undefined
   /** Default: a new one. */
   requestId?: string
   /** When it arrived, as `performance.now()`: what was done for it before this is a part of it. Default: now. */
@@ -115,7 +115,7 @@ export interface HandleContext {
   /** Headers for the answer, such as a host's CORS headers. */
   headers?: Readonly<Record<string, string>>
   /** Hears of work that goes on after the answer, as a response in the background does. */
-  keepFor?: (work: Promise<unknown>) => void
+  keepFor?: ((work: Promise<unknown>) => void) | undefined
 }
 
 /** How long a client that was told of the end may take to read it. */
