@@ -153,6 +153,10 @@ const variants: Record<string, Record<string, string>> = {
   metrics: { BENCH_METRICS: 'on' },
   'metrics + log line': { BENCH_METRICS: 'on', BENCH_LOG: 'info' },
   traces: { OTEL_EXPORTER_OTLP_ENDPOINT: env.BENCH_UPSTREAM },
+  'traces, http/json': {
+    OTEL_EXPORTER_OTLP_ENDPOINT: env.BENCH_UPSTREAM,
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+  },
   'traces of one in ten': {
     OTEL_EXPORTER_OTLP_ENDPOINT: env.BENCH_UPSTREAM,
     OTEL_TRACES_SAMPLER: 'traceidratio',

@@ -2,8 +2,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { GatewayError } from '../src/server/errors.ts'
 import { NodeRequest } from '../src/server/node-request.ts'
-import { OaiServer, type OaiServerOptions } from '../src/server/oai-server.ts'
+import { OaiServer } from '../src/server/oai-server.ts'
 import { sendAnswer } from '../src/server/send-answer.ts'
+import type { OaiServerOptions } from '../src/server/server-options.ts'
 import { announceAnswer } from './errors.ts'
 
 declare module 'fastify' {

@@ -1,7 +1,8 @@
 import type { CreateAgentOptions } from '../agent/create-agent.ts'
 import { type StoredConversationsOptions, storedConversations } from '../agent/stored-conversations.ts'
 import { createEngine, type Engine } from '../engine/create-engine.ts'
-import { OaiServer, type OaiServerOptions } from './oai-server.ts'
+import { OaiServer } from './oai-server.ts'
+import type { OaiServerOptions } from './server-options.ts'
 
 /** A named agent: its model, instructions, tools, guardrails, and what `GET /v1/models` shows of it. */
 export type AgentSpec = CreateAgentOptions & { capabilities?: Readonly<Record<string, unknown>> }

@@ -11,7 +11,7 @@ export function sendAnswer(answer: Answer, outgoing: ServerResponse): void {
   const { status, headers, body } = answer
   try {
     // Undefined where there is no connection, as in Fastify's `inject`.
-    if (outgoing.req.complete === false) endSoon(outgoing.req)
+    if (outgoing.req.complete === false) outgoing.once('finish', () => endSoon(outgoing.req))
     if (body instanceof EventStream) {
       sendEvents(body, answer, outgoing).catch(() => outgoing.destroy())
     } else {
@@ -25,6 +25,7 @@ export function sendAnswer(answer: Answer, outgoing: ServerResponse): void {
 
 /** Node takes what is left of a body from its client, for as long as that sends, to use the connection again. */
 function endSoon(incoming: IncomingMessage): void {
+  if (incoming.complete) return
   const timer = setTimeout(() => incoming.socket.destroySoon(), longestRestMs)
   incoming.once('close', () => clearTimeout(timer))
 }

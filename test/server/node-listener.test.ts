@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Answer } from '../../src/server/answer.ts'
 import type { IncomingRequest } from '../../src/server/incoming-request.ts'
@@ -84,4 +85,27 @@ t.test('what an answered client still sends is read for a second only', async (t
   t.match(String(head), /^HTTP\/1.1 413 /)
   await once(socket, 'close')
   t.ok(sent > 10, `it was read for a while: ${sent} pieces`)
+})
+
+t.test('an answer that takes longer than that is not cut, whatever its client still sends', async (t) => {
+  async function* slowly(): AsyncGenerator<object> {
+    yield { n: 1 }
+    await sleep(1500)
+    yield { n: 2 }
+  }
+  const slow = new EventStream(slowly(), {
+    keepAliveMs: 60_000,
+    encode: (item) => item,
+    onDone: () => '',
+    onError: () => ({}),
+    onCancel: () => {},
+  })
+  const port = await serve(t, async () => new Answer(200, {}, slow))
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.write('POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n12')
+  let text = ''
+  for await (const piece of socket) text += piece
+  t.match(text, /"n":2\}/)
+  t.match(text, /\[DONE\]/)
 })
