@@ -21,22 +21,14 @@ export function breaking(client: LLMClient, breakers: Breakers): LLMClient {
 
   return wrapped(client, {
     whole(ask, request, call) {
-      let passage: Passage
+      let passage: Passage | undefined
       try {
         passage = enter(request.model, call)
+        return followed(ask(), passage)
       } catch (error) {
+        passage?.fail(error)
         return Promise.reject(error)
       }
-      return ask().then(
-        (answer) => {
-          passage.end()
-          return answer
-        },
-        (error: unknown) => {
-          passage.fail(error)
-          throw error
-        },
-      )
     },
     streamed(ask, request, call) {
       try {
@@ -48,6 +40,19 @@ export function breaking(client: LLMClient, breakers: Breakers): LLMClient {
     unavailableMs: () => own?.waitMs(),
   })
 }
+
+/** An answer whose passage is told how it ends. */
+const followed = <Answer>(asked: Promise<Answer>, passage: Passage): Promise<Answer> =>
+  asked.then(
+    (answer) => {
+      passage.end()
+      return answer
+    },
+    (error: unknown) => {
+      passage.fail(error)
+      throw error
+    },
+  )
 
 /** A stream that fails with its first piece. */
 const failed = (error: unknown): AsyncIterable<never> => ({

@@ -51,6 +51,16 @@ for (const [way, ask] of Object.entries(ways)) {
   })
 }
 
+t.test('a client that throws, and makes no promise, has failed as any other', async (t) => {
+  const { raw, breakers } = broken(['ok'])
+  const complete = (): never => {
+    throw down
+  }
+  const client = breaking({ ...raw, complete }, breakers)
+  for (let n = 0; n < 3; n++) await t.rejects(client.complete(request), { code: 'upstream_error' })
+  await t.rejects(client.complete(request), { code: 'target_unavailable' })
+})
+
 t.test('one tries, and all others are sent away at once', async (t) => {
   const { client, asked } = broken([down, down, down, { pieces: 0, end: 'hang' }], 20)
   await failing(() => client.complete(request), 3)
