@@ -153,7 +153,7 @@ const variants: Record<string, Record<string, string>> = {
   metrics: { BENCH_METRICS: 'on' },
   'metrics + log line': { BENCH_METRICS: 'on', BENCH_LOG: 'info' },
   traces: { OTEL_EXPORTER_OTLP_ENDPOINT: env.BENCH_UPSTREAM },
-  'traces, http/json': {
+  'traces as JSON': {
     OTEL_EXPORTER_OTLP_ENDPOINT: env.BENCH_UPSTREAM,
     OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
   },
