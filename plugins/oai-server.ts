@@ -41,7 +41,8 @@ const validHost = /^(?:[\w.~!$&'()*+,;=%-]*|\[[\da-f:.]+\])(?::\d*)?$/i
 const toldIdleMs = 5000
 
 /**
- * The adapter: an `onRequest` hook that hands the raw request to the server, with what the plugins before it have established. Registered last, since nothing runs after it.
+ * The adapter: an `onRequest` hook that hands the raw request to the server, with what the plugins before it have established.
+ * Registered last, since nothing runs after it.
  */
 export const oaiServer = fp<OaiServerPluginOptions>(
   async (app, options) => {

@@ -1,3 +1,4 @@
+import { joined } from '../joined.ts'
 import { GatewayError } from '../server/errors.ts'
 import type { CallOptions } from '../types.ts'
 import { malformed, parseAnswer } from './answer.ts'
@@ -24,9 +25,7 @@ export function postJSON(
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     const onEnd = (): void => {
-      const [only] = chunks
-      const bytes = only && chunks.length === 1 ? only : Buffer.concat(chunks)
-      const answer = parseAnswer(bytes.toString('utf8'))
+      const answer = parseAnswer(joined(chunks).toString('utf8'))
       const fault = answer
         ? faultIn(answer)
         : malformed('the upstream provider answered something that is not a JSON object')

@@ -27,12 +27,6 @@ export const tooLarge = (limit: number): GatewayError =>
 export const notWhole = (cause: unknown): GatewayError =>
   new GatewayError('client_closed', 'the request body did not arrive whole', { cause })
 
-/** The pieces as one; of a single one, that itself. */
-export function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const [only] = pieces
-  return only && pieces.length === 1 ? only : Buffer.concat(pieces)
-}
-
 /** Doubled and trailing slashes folded. */
 export function folded(path: string): string {
   if (!path.includes('//') && !path.endsWith('/')) return path

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { folded, type IncomingRequest, joined, notWhole, tooLarge } from './incoming-request.ts'
+import { joined } from '../joined.ts'
+import { folded, type IncomingRequest, notWhole, tooLarge } from './incoming-request.ts'
 
 /** A path that a URL leaves as it is: nothing to be escaped, and no `.` or `..` between its slashes. */
 const plainPath = /^(?:\/(?!(?:\.|%2e){1,2}(?:\/|$))[\w!$&'()*+,;=:@%.~-]*)+$/i

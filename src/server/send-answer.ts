@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Answer } from './answer.ts'
-import type { EventSink } from './sse.ts'
-import { EventStream } from './sse.ts'
+import { type EventSink, EventStream } from './sse.ts'
 
 /** How long a client that was answered goes on sending what nobody will read, in milliseconds. */
 const longestRestMs = 1000
@@ -31,7 +30,8 @@ function endSoon(incoming: IncomingMessage): void {
 }
 
 /**
- * Sends an answer of events, head first. (The web stream of a body would cost a microsecond or two an event.) What waits already goes out in one packet: Node holds back what is written within one turn.
+ * Sends an answer of events, head first. (The web stream of a body would cost a microsecond or two an event.) What waits already goes
+ * out in one packet: Node holds back what is written within one turn.
  */
 export async function sendEvents(
   events: EventStream<unknown>,

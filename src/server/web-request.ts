@@ -1,4 +1,5 @@
-import { folded, type IncomingRequest, joined, notWhole, tooLarge } from './incoming-request.ts'
+import { joined } from '../joined.ts'
+import { folded, type IncomingRequest, notWhole, tooLarge } from './incoming-request.ts'
 
 /** A web-standard `Request`, from any runtime. */
 export class WebRequest implements IncomingRequest {
