@@ -37,18 +37,16 @@ export class Attempt {
   }
 
   /** @param factsOf What is told of the answer. */
-  whole<Answer>(asked: Promise<Answer>, factsOf: (answer: Answer) => Facts): Promise<Answer> {
-    return asked.then(
-      (answer) => {
-        this.#note(factsOf(answer))
-        this.#answered()
-        return answer
-      },
-      (error: unknown) => {
-        this.#fail(error)
-        throw error
-      },
-    )
+  async whole<Answer>(asked: Promise<Answer>, factsOf: (answer: Answer) => Facts): Promise<Answer> {
+    try {
+      const answer = await asked
+      this.#note(factsOf(answer))
+      this.#answered()
+      return answer
+    } catch (error) {
+      this.#fail(error)
+      throw error
+    }
   }
 
   /** @param factsOf What is told of a chunk; undefined for one that is no piece of the answer and tells nothing. */
