@@ -5,6 +5,7 @@ import type { AuthPlugin, AuthVerifyResult } from '../src/auth/auth-plugin.ts'
 import { authenticate, refuse } from '../src/auth/authenticate.ts'
 import { BearerKeyAuth } from '../src/auth/bearer-key-auth.ts'
 import { GatewayError } from '../src/server/errors.ts'
+import { webHeaders } from '../src/server/web-headers.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -42,7 +43,7 @@ export const auth = fp<AuthOptions>(
     if (plugin.constructor !== BearerKeyAuth) {
       app.addHook('onRequest', async (request) => {
         if (isPublic(request)) return
-        request.principal = await authenticate(() => plugin.verify(headersOf(request)), app.hooks, request.id)
+        request.principal = await authenticate(() => plugin.verify(webHeaders(request.headers)), app.hooks, request.id)
       })
       return
     }
@@ -72,11 +73,3 @@ export const auth = fp<AuthOptions>(
   },
   { name: 'signalbox-auth', dependencies: ['signalbox-hooks'] },
 )
-
-function headersOf({ headers }: FastifyRequest): Headers {
-  const result = new Headers()
-  for (const [name, value] of Object.entries(headers)) {
-    for (const item of Array.isArray(value) ? value : [value ?? '']) result.append(name, item)
-  }
-  return result
-}

@@ -4,7 +4,7 @@ import { malformed } from './answer.ts'
 import { AsyncQueue } from './async-queue.ts'
 import { Call } from './call.ts'
 import { defaultTimeouts } from './transport.ts'
-import { Agent } from './undici.ts'
+import { Agent, connectionOptions } from './undici.ts'
 
 /** Bytes. What is longer would fill the gateway's memory. */
 const longestAnswer = 128 * 1024 * 1024
@@ -32,7 +32,7 @@ export class SDKTransport {
 
   constructor(timeouts: Partial<Timeouts> = {}) {
     this.#timeouts = { ...defaultTimeouts, ...timeouts }
-    this.#agent = new Agent({ connect: { timeout: this.#timeouts.connect }, allowH2: false, pipelining: 1 })
+    this.#agent = new Agent(connectionOptions(this.#timeouts.connect))
   }
 
   open(call: CallOptions, streaming: boolean): SDKConnection {
@@ -85,8 +85,6 @@ export class SDKTransport {
             method: 'POST',
             headers,
             body: typeof init.body === 'string' ? init.body : null,
-            headersTimeout: streaming ? 0 : timeouts.total,
-            bodyTimeout: streaming ? 0 : timeouts.idle,
           },
           upstream,
         )

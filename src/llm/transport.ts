@@ -1,6 +1,6 @@
 import type { CallOptions, Timeouts } from '../types.ts'
 import { type AnswerListener, Call } from './call.ts'
-import { Pool } from './undici.ts'
+import { connectionOptions, Pool } from './undici.ts'
 
 export const defaultTimeouts: Timeouts = { connect: 10_000, firstToken: 120_000, idle: 120_000, total: 600_000 }
 
@@ -25,8 +25,7 @@ export class Transport {
     this.#timeouts = { ...defaultTimeouts, ...timeouts }
     this.#path = url.pathname.replace(/\/+$/, '')
     this.#headers = { 'content-type': 'application/json', ...headers }
-    // HTTP/1.1: one request per connection, so a stalled stream holds up nobody else's.
-    this.#pool = new Pool(url.origin, { connect: { timeout: this.#timeouts.connect }, allowH2: false, pipelining: 1 })
+    this.#pool = new Pool(url.origin, connectionOptions(this.#timeouts.connect))
   }
 
   /** Sends one POST. `streaming` asks for events; whoever reads them tells the call of each `piece`. */
@@ -37,11 +36,7 @@ export class Transport {
     const headers: Record<string, string> = { ...this.#headers, ...call.traceHeaders }
     headers.accept = streaming ? 'text/event-stream' : 'application/json'
     if (call.requestId) headers['x-request-id'] = call.requestId
-    this.#pool.dispatch(
-      // The call has a clock of its own.
-      { method: 'POST', path: this.#path + path, headers, body, headersTimeout: 0, bodyTimeout: 0 },
-      handler,
-    )
+    this.#pool.dispatch({ method: 'POST', path: this.#path + path, headers, body }, handler)
     return handler
   }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { joined } from '../joined.ts'
 import { folded, type IncomingRequest, notWhole, tooLarge } from './incoming-request.ts'
+import { webHeaders } from './web-headers.ts'
 
 /** A path that a URL leaves as it is: nothing to be escaped, and no `.` or `..` between its slashes. */
 const plainPath = /^(?:\/(?!(?:\.|%2e){1,2}(?:\/|$))[\w!$&'()*+,;=:@%.~-]*)+$/i
@@ -38,7 +39,7 @@ export class NodeRequest implements IncomingRequest {
   }
 
   get headers(): Headers {
-    this.#headers ??= headersOf(this.#incoming)
+    this.#headers ??= webHeaders(this.#incoming.headers)
     return this.#headers
   }
 
@@ -103,10 +104,4 @@ function parsed(url: string): URL | null {
   // A URL takes a backslash for a slash; whoever let this pass may have seen none.
   if (url.split('?', 1)[0]?.includes('\\')) return null
   return URL.parse(url.startsWith('/') ? `http://localhost${url}` : url)
-}
-
-function headersOf({ rawHeaders }: IncomingMessage): Headers {
-  const headers = new Headers()
-  for (let at = 0; at < rawHeaders.length; at += 2) headers.append(String(rawHeaders[at]), String(rawHeaders[at + 1]))
-  return headers
 }
