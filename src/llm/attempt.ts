@@ -1,3 +1,4 @@
+import { isObject } from '../json.ts'
 import { GatewayError } from '../server/errors.ts'
 import type { AttemptEnd, AttemptObserver, CallOptions, ChatCompletion, ChatCompletionChunk, Usage } from '../types.ts'
 
@@ -6,7 +7,7 @@ export interface Facts {
   id?: string
   model?: string
   usage?: unknown
-  choices?: readonly { finish_reason?: string | null }[]
+  choices?: unknown
   /** Of an answer without choices. */
   finishReason?: string
   /** The provider has answered that it failed. */
@@ -88,16 +89,18 @@ export class Attempt {
 
   #note(answer: Facts): void {
     const { id, model, usage, choices, finishReason, failure } = answer
-    if (choices) this.#answer?.push(answer as ChatCompletion | ChatCompletionChunk)
     this.#responseId ??= id
     this.#responseModel ??= model
     if (usage) this.#usage = usage as Usage
     this.#failure ??= failure
     if (finishReason) this.#finishReasons = [finishReason]
-    for (const { finish_reason: reason } of choices ?? []) {
-      if (!reason) continue
+    // A provider is taken at its word: what makes no sense goes to the client as it is, and is none of the listeners'.
+    if (!Array.isArray(choices)) return
+    this.#answer?.push(answer as ChatCompletion | ChatCompletionChunk)
+    for (const choice of choices) {
+      if (!isObject(choice) || typeof choice.finish_reason !== 'string' || choice.finish_reason === '') continue
       this.#finishReasons ??= []
-      this.#finishReasons.push(reason)
+      this.#finishReasons.push(choice.finish_reason)
     }
   }
 

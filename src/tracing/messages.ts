@@ -20,6 +20,7 @@ export function outputMessages(answer: readonly (ChatCompletion | ChatCompletion
   const choices = new Map<number, { collector: MessageCollector; finishReason?: string }>()
   const said: object[] = []
   for (const choice of answer.flatMap(({ choices }): readonly Choice[] => choices ?? [])) {
+    if (!isObject(choice)) continue
     const { index = 0, finish_reason: reason } = choice
     if ('message' in choice) {
       said.push(messageOf(toRequestMessage(choice.message ?? {}), reason ?? undefined))

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Attempt } from '../../src/llm/attempt.ts'
+import { outputMessages } from '../../src/tracing/messages.ts'
 import type { AttemptEnd } from '../../src/types.ts'
 
 t.test('an answer that nothing can be told of ends its attempt, as one that failed', async (t) => {
@@ -12,3 +13,15 @@ t.test('an answer that nothing can be told of ends its attempt, as one that fail
   t.match(ends, [{ outcome: 'error', errorCode: 'internal_error' }])
   t.equal(ends.length, 1)
 })
+
+for (const choices of ['none', { 0: 'x' }, [null, 'x'], 1]) {
+  t.test(`an answer whose choices are ${JSON.stringify(choices)} is the client's to judge`, async (t) => {
+    const ends: AttemptEnd[] = []
+    const observer = { keepsAnswer: true, onFirstToken: () => undefined, onEnd: (end: AttemptEnd) => ends.push(end) }
+    const answer = { id: 'chatcmpl-1', choices }
+    t.equal(await new Attempt(observer, {}).whole(Promise.resolve(answer), (facts) => facts), answer)
+    t.match(ends, [{ outcome: 'ok', responseId: 'chatcmpl-1', finishReasons: undefined }])
+    const [end] = ends
+    t.equal(outputMessages(end?.answer?.() ?? []), undefined, 'and nothing was said')
+  })
+}
