@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Answer } from '../../src/server/answer.ts'
@@ -75,6 +75,51 @@ t.test('the head, every event and the end arrive', async (t) => {
   t.equal(text, 'data: {"text":"é 漢字 👩‍👩‍👧"}\n\ndata: {"text":"2"}\n\ndata: [DONE]\n\n')
   await sent
   t.strictSame(log, ['done'], 'and a client that goes after the end has not left')
+})
+
+/** What is on the wire after the head, of an answer of two events to each of these requests. */
+async function bodiesOf(t: Test, ...requests: string[]): Promise<string> {
+  async function* items(): AsyncGenerator<Item> {
+    yield { text: 'é 漢字' }
+    await sleep(20)
+    yield { text: '2' }
+  }
+  const server = createServer((_request, outgoing) => {
+    const events = new EventStream<Item>(items(), {
+      keepAliveMs: 60_000,
+      encode: (item) => item,
+      onDone: () => '',
+      onError: () => ({}),
+      onCancel: () => {},
+    })
+    void sendEvents(events, new Answer(200, {}), outgoing)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  socket.write(requests.join(''))
+  const text = Buffer.concat(await socket.toArray()).toString()
+  return text.replace(/HTTP\/1\.1 200 OK\r\n(?:[\w-]+: .*\r\n)+\r\n/g, '')
+}
+
+const first = 'data: {"text":"é 漢字"}\n\n'
+const chunked = `${Buffer.byteLength(first).toString(16)}\r\n${first}\r\n14\r\ndata: {"text":"2"}\n\n\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n`
+
+t.test('each event is a chunk, and the connection can be used again', async (t) => {
+  const request = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
+  const last = 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'
+  // Of requests that were sent at once, Node makes the later answers' chunks itself: these have no connection yet.
+  t.equal(await bodiesOf(t, request, last), chunked.repeat(2))
+})
+
+t.test('a client of HTTP/1.0 gets the events, and nothing between them', async (t) => {
+  const body = await bodiesOf(t, 'GET / HTTP/1.0\r\n\r\n')
+  t.equal(body, `${first}data: {"text":"2"}\n\ndata: [DONE]\n\n`)
+})
+
+t.test('an answer to HEAD has no events', async (t) => {
+  t.equal(await bodiesOf(t, 'HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'), '')
 })
 
 t.test('the head does not wait for the first event', async (t) => {
