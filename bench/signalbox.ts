@@ -2,6 +2,7 @@
  * Signalbox as it is deployed: the whole app, from a configuration. `BENCH_LOG=info` writes one line per request, `BENCH_METRICS=on`
  * counts, `BENCH_SERVER` is its section `server`; with an OTLP endpoint every request is traced.
  */
+import '../src/tick-shape.ts' // as main.ts
 import pino from 'pino'
 import { buildApp } from '../src/app.ts'
 import { collectGarbage } from '../src/collect-garbage.ts'

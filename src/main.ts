@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import './v8-flags.ts'
+import './tick-shape.ts'
 import './stop-while-starting.ts'
 import { parseArgs } from 'node:util'
 import closeWithGrace from 'close-with-grace'
