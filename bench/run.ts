@@ -15,7 +15,7 @@ const rounds = Number(process.env.BENCH_ROUNDS ?? 3)
 /** Processes that are the same differ by some per cent, each for as long as it lives: what is told is of the middle one of so many. */
 const starts = Number(process.env.BENCH_STARTS ?? 3)
 const requests = 8000
-const streams = 200
+const streams = 100
 const chunksPerStream = 200
 const heldStreams = 500
 /** V8 optimizes the last of what one request runs after some 30,000 of them; a gateway in service is that warm in a minute. */

@@ -2,7 +2,8 @@
 import { createServer } from 'node:http'
 
 const chunksPerStream = 200
-const pauseMs = 2
+/** So that the load keeps up: chunks that wait are read together, and how many is luck. No model is as fast. */
+const pauseMs = 5
 
 const completion = JSON.stringify({
   id: 'chatcmpl-bench',
