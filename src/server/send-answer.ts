@@ -1,5 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Socket } from 'node:net'
+import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Answer } from './answer.ts'
 import { type EventSink, EventStream } from './sse.ts'
 
@@ -71,8 +70,8 @@ export async function sendEvents(
  * each chunk in four pieces, which takes as long again as all that is done to make an event.
  */
 function takesChunks(outgoing: ServerResponse): boolean {
-  // What stands in for a connection (Fastify's `inject`) takes what is written for the body itself.
-  if (!outgoing.chunkedEncoding || !(outgoing.socket instanceof Socket)) return false
+  // Whoever stands between (to compress it, or Fastify's `inject`) takes what is written for the body itself.
+  if (!outgoing.chunkedEncoding || outgoing.write !== ServerResponse.prototype.write) return false
   outgoing.chunkedEncoding = false
   return true
 }

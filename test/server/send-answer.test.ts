@@ -78,7 +78,11 @@ t.test('the head, every event and the end arrive', async (t) => {
 })
 
 /** What is on the wire after the head, of an answer of two events to each of these requests. */
-async function bodiesOf(t: Test, ...requests: string[]): Promise<string> {
+async function bodiesOf(
+  t: Test,
+  requests: string[],
+  prepare: (outgoing: ServerResponse) => void = () => {},
+): Promise<string> {
   async function* items(): AsyncGenerator<Item> {
     yield { text: 'é 漢字' }
     await sleep(20)
@@ -92,6 +96,7 @@ async function bodiesOf(t: Test, ...requests: string[]): Promise<string> {
       onError: () => ({}),
       onCancel: () => {},
     })
+    prepare(outgoing)
     void sendEvents(events, new Answer(200, {}), outgoing)
   })
   server.listen(0, '127.0.0.1')
@@ -109,17 +114,30 @@ const chunked = `${Buffer.byteLength(first).toString(16)}\r\n${first}\r\n14\r\nd
 t.test('each event is a chunk, and the connection can be used again', async (t) => {
   const request = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
   const last = 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'
-  // Of requests that were sent at once, Node makes the later answers' chunks itself: these have no connection yet.
-  t.equal(await bodiesOf(t, request, last), chunked.repeat(2))
+  t.equal(await bodiesOf(t, [request, last]), chunked.repeat(2))
+})
+
+t.test('whoever stands between sees the events, and no chunks', async (t) => {
+  const seen: unknown[] = []
+  const request = 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'
+  const body = await bodiesOf(t, [request], (outgoing) => {
+    const write = outgoing.write.bind(outgoing) as (text: unknown) => boolean
+    outgoing.write = (text: unknown): boolean => {
+      seen.push(text)
+      return write(text)
+    }
+  })
+  t.equal(body, chunked)
+  t.strictSame(seen, [first, 'data: {"text":"2"}\n\n', 'data: [DONE]\n\n'])
 })
 
 t.test('a client of HTTP/1.0 gets the events, and nothing between them', async (t) => {
-  const body = await bodiesOf(t, 'GET / HTTP/1.0\r\n\r\n')
+  const body = await bodiesOf(t, ['GET / HTTP/1.0\r\n\r\n'])
   t.equal(body, `${first}data: {"text":"2"}\n\ndata: [DONE]\n\n`)
 })
 
 t.test('an answer to HEAD has no events', async (t) => {
-  t.equal(await bodiesOf(t, 'HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'), '')
+  t.equal(await bodiesOf(t, ['HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n']), '')
 })
 
 t.test('the head does not wait for the first event', async (t) => {
