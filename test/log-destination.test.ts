@@ -10,7 +10,7 @@ import { runModule } from './process.ts'
 const module = (text: string): string => `
   import pino from 'pino'
   import { logDestination } from '${join(import.meta.dirname, '../src/log-destination.ts')}'
-  const log = pino(logDestination())
+  const log = pino({}, logDestination())
   ${text}
 `
 
