@@ -2,6 +2,7 @@ import { deepStrictEqual } from 'node:assert/strict'
 import fc from 'fast-check'
 import type { ChatCompletionCreateParamsNonStreaming } from 'openai/resources/chat/completions'
 import t from 'tap'
+import { boundedRuns } from '../bounded-runs.ts'
 import { CLIENT_KEY, dataOf, GATEWAY_KEY, startGateway } from '../gateway.ts'
 import { assertSchema } from '../openapi.ts'
 import { type Behaviour, type CompletionOptions, completionBody, completionChunks, startUpstream } from '../upstream.ts'
@@ -302,6 +303,6 @@ t.test('any field in a request and in an answer arrives as it was sent', async (
       deepStrictEqual(done, '[DONE]')
       upstream.reset()
     }),
-    { numRuns: 150 },
+    boundedRuns(150),
   )
 })

@@ -2,6 +2,7 @@ import { deepStrictEqual, equal, match, notEqual, ok } from 'node:assert/strict'
 import { METHODS } from 'node:http'
 import fc from 'fast-check'
 import t from 'tap'
+import { boundedRuns } from '../bounded-runs.ts'
 import { eventually } from '../core.ts'
 import { startGateway } from '../gateway.ts'
 import { assertSchema } from '../openapi.ts'
@@ -72,7 +73,7 @@ t.test('any JSON, to every route that takes a body', async () => {
     fc.asyncProperty(fc.constantFrom(...posts), fc.json({ stringUnit: 'binary' }), async (path, body) => {
       equal(await post(path, body), 400)
     }),
-    { numRuns: 300 },
+    boundedRuns(300),
   )
 })
 
@@ -81,7 +82,7 @@ t.test('any bytes, to every route that takes a body', async () => {
     fc.asyncProperty(fc.constantFrom(...posts), fc.uint8Array({ maxLength: 200 }), async (path, body) => {
       equal(await post(path, body), 400)
     }),
-    { numRuns: 200 },
+    boundedRuns(200),
   )
 })
 
@@ -144,7 +145,7 @@ t.test('a value of any type in the place of any field', async (t) => {
     fc.asyncProperty(torn, fc.json({ maxDepth: 2 }), async ([before, after], value) => {
       seen.add(await post('/v1/chat/completions', `${before}${value}${after}`))
     }),
-    { numRuns: 500 },
+    boundedRuns(500),
   )
   t.ok(
     [...seen].every((status) => status === 200 || status === 400 || status === 404),
@@ -166,7 +167,7 @@ t.test('numbers of any size in the place of any field', async (t) => {
     fc.asyncProperty(torn, number, async ([before, after], value) => {
       seen.add(await post('/v1/chat/completions', `${before}${value}${after}`))
     }),
-    { numRuns: 300 },
+    boundedRuns(300),
   )
   t.ok(
     [...seen].every((status) => status === 200 || status === 400),
@@ -190,7 +191,7 @@ t.test('nesting as deep as it gets in the place of any field', async () => {
       if (depth > 128 || close === '') equal(status, 400)
       else ok(status === 200 || status === 400)
     }),
-    { numRuns: 60 },
+    boundedRuns(60),
   )
 })
 
@@ -210,7 +211,7 @@ t.test('bytes that are not UTF-8, anywhere', async () => {
       const body = Buffer.concat([text.subarray(0, at), Buffer.from(bytes), text.subarray(at)])
       equal(await post('/v1/chat/completions', body), 400)
     }),
-    { numRuns: 100 },
+    boundedRuns(100),
   )
   equal(await post('/v1/chat/completions', Buffer.from(`\uFEFF${JSON.stringify(ask)}`, 'utf16le')), 400)
 })
@@ -228,7 +229,7 @@ t.test('any content type', async (t) => {
         seen.add(await post('/v1/chat/completions', JSON.stringify(ask), { 'content-type': type }))
       },
     ),
-    { numRuns: 200 },
+    boundedRuns(200),
   )
   t.ok(
     [...seen].every((status) => status === 200 || status === 415),
@@ -284,7 +285,7 @@ t.test('any method and any path', async (t) => {
       const seen = await statuses([message(method, target, ['connection: close'])], { head, patience: 500 })
       if (method !== 'CONNECT') equal(seen.length, 1, `${method} ${target} was not answered`)
     }),
-    { numRuns: 500 },
+    boundedRuns(500),
   )
   t.same(await statuses([message('GET', 'http://elsewhere/v1/models/openai/m', [])]), [200])
   t.same(await statuses([message('OPTIONS', '*', [])]), [204])
@@ -361,7 +362,7 @@ t.test('a body in chunks of any size, cut anywhere', async (t) => {
       deepStrictEqual(await statuses([...slices(whole, segments)]), [200])
       equal(upstream.last().rawBody, body.replace('openai/', ''))
     }),
-    { numRuns: 100 },
+    boundedRuns(100),
   )
 
   const head = message('POST', '/v1/chat/completions', ['transfer-encoding: chunked'])
@@ -401,7 +402,7 @@ t.test('any bytes at all', async () => {
       const seen = await statuses([bytes], { patience: 20 })
       ok(seen.every((status) => status === 400))
     }),
-    { numRuns: 100 },
+    boundedRuns(100),
   )
 })
 
@@ -416,7 +417,7 @@ t.test('a request with any of its bytes changed, lost or doubled', async () => {
       }
       await statuses([Buffer.from(copy.flat())], { patience: 60 })
     }),
-    { numRuns: 300 },
+    boundedRuns(300),
   )
 })
 

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import type { Test } from 'tap'
 import type { Actual, AppliedLimit, Limiter, LimiterOptions, LimitName, Refusal, Reservation } from '../../src/index.ts'
+import { boundedRuns } from '../bounded-runs.ts'
 
 /** Long enough for a busy machine to do what a test does within one window. */
 export const windowMs = 3000
@@ -37,6 +38,9 @@ export const wellKnown = async (limiter: Limiter, one: AppliedLimit, error = 0, 
 }
 
 const usd = (amount: number): number => amount * 1e9
+
+/** So many errors say what is usual. */
+const enoughSeen = 16
 
 const nameOf = ({ limit, scope }: AppliedLimit): string => `${limit} ${scope}`
 const doubted = new Set<LimitName>(['tokens', 'usd_day', 'usd_month'])
@@ -261,8 +265,11 @@ export function keepsTheContract(
         const limiter = await open(t)
         const cap = 1200
         const underWay: [Reservation, number][] = []
+        let settled = 0
         const settle = async (): Promise<void> => {
-          const [one] = underWay.splice((choices.next().value ?? 0) % underWay.length, 1)
+          // Whose errors are assumed to be known is over by then: the two that are as wrong as any but one.
+          const isAssumed = ++settled === enoughSeen - 1 || settled === enoughSeen
+          const [one] = underWay.splice(isAssumed ? 0 : (choices.next().value ?? 0) % underWay.length, 1)
           if (one) await limiter.settle(one[0], { tokens: one[1], usd: one[1] / 1e9, keyId: undefined })
         }
         let [used, tried, largest] = [0, 0, 0]
@@ -283,7 +290,7 @@ export function keepsTheContract(
         if (used > cap + largest) throw new Error(`${used} of ${cap}, where none is wrong by more than ${largest}`)
       },
     )
-    await fc.assert(property, { numRuns: 40 })
+    await fc.assert(property, boundedRuns(40))
   })
 
   t.test('whatever is reserved and settled, what is used is what was reserved and settled', async (t) => {
@@ -354,7 +361,7 @@ export function keepsTheContract(
         }
       }
     })
-    await fc.assert(property, { numRuns: 40 })
+    await fc.assert(property, boundedRuns(40))
   })
 
   t.test('in no window more is admitted than the cap, and in the long run not much less', async (t) => {

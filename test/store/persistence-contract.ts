@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import type { Persistence } from '../../src/index.ts'
 import { parseJSON } from '../../src/json.ts'
 import { getMany } from '../../src/store/persistence.ts'
+import { boundedRuns } from '../bounded-runs.ts'
 
 /** Keys that a file system, a protocol or an encoding may stumble over. No two are the same key. */
 const keys = [
@@ -75,7 +76,7 @@ export function keepsTheContract(t: Test, open: (t: Test) => Persistence | Promi
       // -0 is 0 in JSON.
       return JSON.stringify(await store.get(key)) === JSON.stringify(value)
     })
-    await t.resolves(fc.assert(property, { numRuns: 50 }))
+    await t.resolves(fc.assert(property, boundedRuns(50)))
   })
 
   t.test('a number that a double cannot hold keeps its digits', async (t) => {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import type { Test } from 'tap'
 import type { Place, SortedIndex } from '../../src/index.ts'
+import { boundedRuns } from '../bounded-runs.ts'
 
 const place = (at: number, member: string): Place => ({ at, member })
 
@@ -113,6 +114,6 @@ export function keepsTheIndexContract(t: Test, open: (t: Test) => SortedIndex | 
         String(seen) === String(sorted) && (all.length === 0 || String(rest.map((p) => p.member)) === String(following))
       )
     })
-    await t.resolves(fc.assert(property, { numRuns: 30 }))
+    await t.resolves(fc.assert(property, boundedRuns(30)))
   })
 }
