@@ -11,32 +11,44 @@ interface Item {
   text: string
 }
 
-/** A server that answers with these items, and a client that has asked it and not read yet. */
-async function serve(t: Test, items: AsyncIterator<Item>, options: Partial<EventStreamOptions<Item>> = {}) {
-  const log: string[] = []
-  const events = new EventStream<Item>(items, {
+const streamOf = (items: AsyncIterator<Item>, options: Partial<EventStreamOptions<Item>> = {}): EventStream<Item> =>
+  new EventStream<Item>(items, {
     keepAliveMs: 60_000,
     encode: (item) => item,
-    onDone() {
-      log.push('done')
-      return ''
-    },
+    onDone: () => '',
     onError: () => ({ error: 'broke off' }),
-    onCancel: (reason) => log.push(`cancel: ${reason}`),
+    onCancel: () => {},
     ...options,
   })
-  const sent = Promise.withResolvers<void>()
-  const server = createServer((_request, outgoing) => {
-    sendEvents(events, new Answer(201, { 'x-mine': 'yes' }), outgoing).then(sent.resolve, sent.reject)
-  })
+
+/** A server; its port. */
+async function listen(t: Test, answer: (outgoing: ServerResponse) => void): Promise<number> {
+  const server = createServer((_request, outgoing) => answer(outgoing))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
     server.closeAllConnections()
     server.close()
   })
-  const outgoing = get(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
-  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  return (server.address() as AddressInfo).port
+}
+
+/** A server that answers with these items, and a client that has asked it and not read yet. */
+async function serve(t: Test, items: AsyncIterator<Item>, options: Partial<EventStreamOptions<Item>> = {}) {
+  const log: string[] = []
+  const events = streamOf(items, {
+    onDone() {
+      log.push('done')
+      return ''
+    },
+    onCancel: (reason) => log.push(`cancel: ${reason}`),
+    ...options,
+  })
+  const sent = Promise.withResolvers<void>()
+  const port = await listen(t, (outgoing) => {
+    sendEvents(events, new Answer(201, { 'x-mine': 'yes' }), outgoing).then(sent.resolve, sent.reject)
+  })
+  const [response] = (await once(get({ port, host: '127.0.0.1' }), 'response')) as [IncomingMessage]
   return { log, response, sent: sent.promise }
 }
 
@@ -88,21 +100,11 @@ async function bodiesOf(
     await sleep(20)
     yield { text: '2' }
   }
-  const server = createServer((_request, outgoing) => {
-    const events = new EventStream<Item>(items(), {
-      keepAliveMs: 60_000,
-      encode: (item) => item,
-      onDone: () => '',
-      onError: () => ({}),
-      onCancel: () => {},
-    })
+  const port = await listen(t, (outgoing) => {
     prepare(outgoing)
-    void sendEvents(events, new Answer(200, {}), outgoing)
+    void sendEvents(streamOf(items()), new Answer(200, {}), outgoing)
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const socket = connect(port, '127.0.0.1')
   socket.write(requests.join(''))
   const text = Buffer.concat(await socket.toArray()).toString()
   return text.replace(/HTTP\/1\.1 200 OK\r\n(?:[\w-]+: .*\r\n)+\r\n/g, '')
