@@ -14,7 +14,8 @@ t.teardown(() => lab.close?.())
 const redis = await startRedis(t)
 
 async function replica(): Promise<OaiServer> {
-  const connection = await connectRedis({ url: redis.url })
+  // Sixty at a time keep a busy machine busy: this is not about a store that is slow.
+  const connection = await connectRedis({ url: redis.url, commandTimeoutMs: 10_000 })
   t.teardown(() => connection.close())
   return new OaiServer({
     entries: [{ model: 'm', client: lab }],

@@ -20,7 +20,10 @@ for (const [where, start] of Object.entries({ 'one server': startRedis, 'a clust
   t.test(`as all limiters, on ${where}`, async (t) => {
     const { url } = await start(t)
     keepsTheContract(t, async (t, options?: LimiterOptions) => {
-      const limiter = new RedisLimiter(await connected(t, { url, keyPrefix: emptyPrefix() }), options)
+      const limiter = new RedisLimiter(
+        await connected(t, { url, keyPrefix: emptyPrefix(), commandTimeoutMs: 10_000 }),
+        options,
+      )
       t.teardown(async () => limiter.close())
       return limiter
     })
