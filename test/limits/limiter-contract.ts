@@ -322,7 +322,7 @@ export function keepsTheContract(
         const count = flying(nameOf(each)).filter((amount) => amount > 0).length
         const errors = seen.get(nameOf(each)) ?? []
         const [, second = 0] = errors.toSorted((one, other) => other - one)
-        return count * Math.max(0, second, errors.length < 16 ? 3 * (largest.get(nameOf(each)) ?? 0) : 0)
+        return count * Math.max(0, second, errors.length < enoughSeen ? 3 * (largest.get(nameOf(each)) ?? 0) : 0)
       }
       for (const one of sequence) {
         if (one.do === 'reserve') {

@@ -1,5 +1,4 @@
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
 import { Agent, OpenAIResponsesModel, Runner, setTracingDisabled, tool } from '@openai/agents'
 import OpenAI from 'openai'
@@ -11,6 +10,7 @@ import { inputItems } from '../../src/responses/input-items.ts'
 import { asResponseRequest } from '../../src/responses/request-schema.ts'
 import { ResponseBuilder } from '../../src/responses/response-builder.ts'
 import type { ChatCompletionChunk, ChatRequest } from '../../src/types.ts'
+import { listening } from '../listening.ts'
 import { assertSchema } from '../openapi.ts'
 import { call, chunk, end } from './chunks.ts'
 
@@ -36,9 +36,7 @@ async function serve(t: Test, answers: ChatCompletionChunk[][]) {
       outgoing.end(events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join(''))
     else outgoing.end(JSON.stringify(builder.response))
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => server.close())
-  const { port } = server.address() as AddressInfo
+  const port = await listening(t, server)
   return { asked, client: new OpenAI({ apiKey: 'x', baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0 }) }
 }
 

@@ -1,5 +1,4 @@
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import fc from 'fast-check'
 import OpenAI from 'openai'
 import { accumulateResponse } from 'openai/lib/responses/ResponseAccumulator'
@@ -10,6 +9,7 @@ import { foldEvents } from '../../src/responses/fold-events.ts'
 import { inputItems } from '../../src/responses/input-items.ts'
 import { asResponseRequest } from '../../src/responses/request-schema.ts'
 import type { OutputItem, ResponseEvent, ResponseObject } from '../../src/responses/response-types.ts'
+import { listening } from '../listening.ts'
 import { assertSchema } from '../openapi.ts'
 import { play, script } from './scripts.ts'
 import { assertStream } from './stream-rules.ts'
@@ -95,9 +95,7 @@ t.test('the stream helper of OpenAI’s SDK', async (t) => {
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' })
     response.end(replay.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join(''))
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => server.close())
-  const { port } = server.address() as AddressInfo
+  const port = await listening(t, server)
   const client = new OpenAI({ apiKey: 'x', baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0 })
   const property = fc.asyncProperty(script, async (script) => {
     const { events, response } = play(script)

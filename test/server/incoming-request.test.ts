@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { folded, type IncomingRequest } from '../../src/server/incoming-request.ts'
 import { NodeRequest } from '../../src/server/node-request.ts'
 import { WebRequest } from '../../src/server/web-request.ts'
+import { listening } from '../listening.ts'
 
 interface Sent {
   method?: string
@@ -34,15 +35,9 @@ const overWeb: Make = async (_t, { method = 'POST', target = '/', headers = [], 
 
 const overNode: Make = async (t, { method = 'POST', target = '/', headers = [], pieces = [], isCut = false }) => {
   const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const socket = connect(await listening(t, server), '127.0.0.1')
   socket.on('error', () => {})
-  t.teardown(() => {
-    socket.destroy()
-    server.closeAllConnections()
-    server.close()
-  })
+  t.teardown(() => socket.destroy())
   const lines = [`${method} ${target} HTTP/1.1`, 'host: localhost', 'transfer-encoding: chunked']
   socket.write(`${[...lines, ...headers.map(([name, value]) => `${name}: ${value}`)].join('\r\n')}\r\n\r\n`)
   const [incoming, outgoing] = (await once(server, 'request')) as [IncomingMessage, ServerResponse]
@@ -154,11 +149,7 @@ t.test('a message of Node', async (t) => {
 
   t.test('that was answered has nobody who leaves', async (t) => {
     const server = createServer()
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const asked = fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, {
-      headers: { connection: 'close' },
-    })
+    const asked = fetch(`http://127.0.0.1:${await listening(t, server)}`, { headers: { connection: 'close' } })
     const [incoming, outgoing] = (await once(server, 'request')) as [IncomingMessage, ServerResponse]
     let hasLeft = false
     const request = new NodeRequest(incoming, outgoing)
@@ -172,7 +163,6 @@ t.test('a message of Node', async (t) => {
       hasLeft = true
     })
     t.notOk(hasLeft)
-    server.close()
   })
 
   t.test('whose sender has gone before it is read is no error of the gateway', async (t) => {

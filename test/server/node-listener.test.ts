@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Answer } from '../../src/server/answer.ts'
 import type { IncomingRequest } from '../../src/server/incoming-request.ts'
 import { nodeListener } from '../../src/server/node-listener.ts'
 import { EventStream } from '../../src/server/sse.ts'
+import { listening } from '../listening.ts'
 
 async function* items(): AsyncGenerator<object> {
   yield { n: 1 }
@@ -21,16 +22,8 @@ const events = (): EventStream<object> =>
     onCancel: () => {},
   })
 
-async function serve(t: Test, answer: (request: IncomingRequest) => Promise<Answer>): Promise<number> {
-  const server = createServer(nodeListener(answer))
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return (server.address() as AddressInfo).port
-}
+const serve = (t: Test, answer: (request: IncomingRequest) => Promise<Answer>): Promise<number> =>
+  listening(t, createServer(nodeListener(answer)))
 
 t.test('events, other answers, and what fails', async (t) => {
   const port = await serve(t, async ({ path }) => {

@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Answer } from '../../src/server/answer.ts'
 import { sendEvents } from '../../src/server/send-answer.ts'
 import { EventStream, type EventStreamOptions } from '../../src/server/sse.ts'
+import { listening } from '../listening.ts'
 
 interface Item {
   text: string
@@ -21,18 +22,6 @@ const streamOf = (items: AsyncIterator<Item>, options: Partial<EventStreamOption
     ...options,
   })
 
-/** A server; its port. */
-async function listen(t: Test, answer: (outgoing: ServerResponse) => void): Promise<number> {
-  const server = createServer((_request, outgoing) => answer(outgoing))
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return (server.address() as AddressInfo).port
-}
-
 /** A server that answers with these items, and a client that has asked it and not read yet. */
 async function serve(t: Test, items: AsyncIterator<Item>, options: Partial<EventStreamOptions<Item>> = {}) {
   const log: string[] = []
@@ -45,9 +34,10 @@ async function serve(t: Test, items: AsyncIterator<Item>, options: Partial<Event
     ...options,
   })
   const sent = Promise.withResolvers<void>()
-  const port = await listen(t, (outgoing) => {
+  const server = createServer((_request, outgoing) => {
     sendEvents(events, new Answer(201, { 'x-mine': 'yes' }), outgoing).then(sent.resolve, sent.reject)
   })
+  const port = await listening(t, server)
   const [response] = (await once(get({ port, host: '127.0.0.1' }), 'response')) as [IncomingMessage]
   return { log, response, sent: sent.promise }
 }
@@ -100,11 +90,11 @@ async function bodiesOf(
     await sleep(20)
     yield { text: '2' }
   }
-  const port = await listen(t, (outgoing) => {
+  const server = createServer((_request, outgoing) => {
     prepare(outgoing)
     void sendEvents(streamOf(items()), new Answer(200, {}), outgoing)
   })
-  const socket = connect(port, '127.0.0.1')
+  const socket = connect(await listening(t, server), '127.0.0.1')
   socket.write(requests.join(''))
   const text = Buffer.concat(await socket.toArray()).toString()
   return text.replace(/HTTP\/1\.1 200 OK\r\n(?:[\w-]+: .*\r\n)+\r\n/g, '')
